@@ -1,1 +1,3 @@
-//! Placeholder header; replaced as the crate is written.
+//! The test bench of Turnpike: what its tests, demo and benchmarks run against.
+
+pub mod standin;

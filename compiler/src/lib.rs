@@ -1,1 +1,19 @@
-//! Placeholder header; replaced as the crate is written.
+//! From `AgentPolicy` resources to bundles, with an error for each wrong field.
+//!
+//! One parser serves the reconciler, the offline check and standalone mode: what one accepts, all can
+//! enforce. Everything here is pure: no I/O, no clock, no client.
+
+pub mod approval;
+mod bundle;
+mod compile;
+mod duration;
+mod error;
+pub mod load;
+mod schema;
+
+pub use bundle::{Bundle, BundleError};
+pub use compile::{Context, compile};
+pub use duration::{DurationError, parse_duration};
+pub use error::{FieldError, FieldErrors};
+pub use schema::validate;
+pub use turnpike_policy::definition::PolicyDef;

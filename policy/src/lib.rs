@@ -1,1 +1,20 @@
-//! Placeholder header; replaced as the crate is written.
+//! The pure core of Turnpike: what a request is, and what may happen to it.
+//!
+//! A request target becomes a [`canonical`] form, the [`catalog`] says which [`call`] it is, [`decide`]
+//! says what happens to it under a policy [`set`], and a [`mask`] plan says what the agent may not see of
+//! the answer. Nothing here does I/O, reads a clock or knows tokio, hyper or Kubernetes: the same function
+//! decides on the data path, in the offline check and in a replay.
+
+pub mod call;
+pub mod caller;
+pub mod decide;
+pub mod definition;
+pub mod digest;
+pub mod glob;
+pub mod mask;
+pub mod secrets;
+pub mod set;
+
+pub use decide::{Decision, Facts, Permit, Verdict, decide, resume};
+pub use definition::PolicyDef;
+pub use set::PolicySet;

@@ -1,0 +1,317 @@
+//! The compilation of one policy.
+
+use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
+
+use turnpike_crds::{self as crds, AgentPolicy};
+use turnpike_policy::{
+    definition::{
+        AgentMatch, ApprovalTimes, BodyRetention, CredentialDef, CredentialSource, DEFAULT_SCOPE, Effect,
+        ImpersonateDef, MaskDef, Mode, PolicyDef, RuleDef,
+    },
+    glob::{MethodGlob, ResourceGlob},
+    mask::FieldPath,
+};
+
+use crate::{FieldError, FieldErrors, duration::parse_duration};
+
+/// What the meaning of a policy depends on besides its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Turnpike's own namespace: policies there may select agents of any namespace.
+    pub gateway_namespace: &'a str,
+}
+
+const MAX_HOLD: Duration = Duration::from_secs(60 * 60);
+const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Audience of tokens for Turnpike where a policy names none.
+pub const DEFAULT_AUDIENCE: &str = "turnpike";
+
+/// Compiles a policy.
+///
+/// # Errors
+/// Every wrong field with its path.
+pub fn compile(policy: &AgentPolicy, context: &Context<'_>) -> Result<PolicyDef, FieldErrors> {
+    let mut errors = Errors::default();
+    let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+    let name = policy.metadata.name.clone().unwrap_or_default();
+    if namespace.is_empty() {
+        errors.add(
+            "metadata.namespace",
+            "a policy needs a namespace: it selects agents of its own",
+        );
+    }
+    if name.is_empty() {
+        errors.add("metadata.name", "a policy needs a name");
+    }
+    let spec = &policy.spec;
+    if spec.agents.is_empty() {
+        errors.add(
+            "spec.agents",
+            "name at least one agent: a policy without agents selects nobody",
+        );
+    }
+    let agents = spec
+        .agents
+        .iter()
+        .enumerate()
+        .filter_map(|(i, a)| agent(a, &format!("spec.agents[{i}]"), &namespace, context, &mut errors))
+        .collect();
+    let credential = spec.credential.as_ref().and_then(|c| credential(c, &mut errors));
+    let rules = rules(&spec.rules, &mut errors);
+    let masks = masks(&spec.secrets, &mut errors);
+    let record_bodies = spec.recording.as_ref().and_then(|r| recording(r, &mut errors));
+    errors.into_result(PolicyDef {
+        namespace,
+        name,
+        uid: policy.metadata.uid.clone().unwrap_or_default(),
+        generation: policy.metadata.generation.unwrap_or_default(),
+        mode: match spec.mode {
+            crds::Mode::Enforce => Mode::Enforce,
+            crds::Mode::DryRun => Mode::DryRun,
+        },
+        agents,
+        credential,
+        rules,
+        masks,
+        record_bodies,
+    })
+}
+
+#[derive(Default)]
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError::new(path, message));
+    }
+
+    fn keep<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn into_result<T>(self, value: T) -> Result<T, FieldErrors> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(FieldErrors(self.0))
+        }
+    }
+}
+
+fn agent(
+    agent: &crds::AgentSelector,
+    path: &str,
+    namespace: &str,
+    context: &Context<'_>,
+    errors: &mut Errors,
+) -> Option<AgentMatch> {
+    match (&agent.service_account, &agent.oidc) {
+        (Some(account), None) => {
+            let of = account.namespace.as_deref().unwrap_or(namespace);
+            if of != namespace && namespace != context.gateway_namespace {
+                errors.add(
+                    format!("{path}.serviceAccount.namespace"),
+                    format!(
+                        "a policy selects agents of its own namespace ({namespace}); only policies in \
+                         {} may select others",
+                        context.gateway_namespace
+                    ),
+                );
+                return None;
+            }
+            let exact = |text: &str| (text != "*").then(|| text.to_owned());
+            Some(AgentMatch::ServiceAccount {
+                namespace: exact(of),
+                name: exact(&account.name),
+            })
+        }
+        (None, Some(oidc)) => {
+            if oidc.subject.is_none() && oidc.claims.is_empty() {
+                errors.add(
+                    format!("{path}.oidc"),
+                    "set subject or claims: an issuer alone would select everybody it knows",
+                );
+                return None;
+            }
+            Some(AgentMatch::Oidc {
+                issuer: oidc.issuer.clone(),
+                audience: oidc
+                    .audience
+                    .clone()
+                    .unwrap_or_else(|| DEFAULT_AUDIENCE.to_owned()),
+                subject: oidc.subject.clone(),
+                claims: oidc.claims.clone(),
+            })
+        }
+        _ => {
+            errors.add(path, "set exactly one of serviceAccount and oidc");
+            None
+        }
+    }
+}
+
+fn credential(spec: &crds::CredentialSpec, errors: &mut Errors) -> Option<Arc<CredentialDef>> {
+    let source = match (&spec.ambient, &spec.service_account_key) {
+        (Some(_), Some(_)) => {
+            errors.add(
+                "spec.credential",
+                "set at most one of ambient and serviceAccountKey",
+            );
+            return None;
+        }
+        (_, Some(key)) => CredentialSource::Key {
+            secret: key.secret_ref.name.clone(),
+            key: key.secret_ref.key.clone(),
+        },
+        (_, None) => CredentialSource::Ambient,
+    };
+    Some(Arc::new(CredentialDef {
+        source,
+        impersonate: spec.impersonate.as_ref().map(|i| ImpersonateDef {
+            service_account: i.service_account.clone(),
+            delegates: i.delegates.clone(),
+        }),
+        scopes: if spec.scopes.is_empty() {
+            vec![DEFAULT_SCOPE.to_owned()]
+        } else {
+            spec.scopes.clone()
+        },
+    }))
+}
+
+fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut compiled = Vec::with_capacity(rules.len());
+    for (i, rule) in rules.iter().enumerate() {
+        let path = format!("spec.rules[{i}]");
+        if let Some(first) = seen.insert(&rule.name, i) {
+            errors.add(
+                format!("{path}.name"),
+                format!(
+                    "{:?} is the name of spec.rules[{first}] too: records and approvals name rules",
+                    rule.name
+                ),
+            );
+        }
+        if rule.methods.is_empty() {
+            errors.add(
+                format!("{path}.methods"),
+                "name at least one method, or ** for all",
+            );
+        }
+        let methods = rule
+            .methods
+            .iter()
+            .enumerate()
+            .filter_map(|(m, text)| errors.keep(format!("{path}.methods[{m}]"), MethodGlob::parse(text)))
+            .collect();
+        let resources = rule
+            .resources
+            .iter()
+            .enumerate()
+            .filter_map(|(r, text)| errors.keep(format!("{path}.resources[{r}]"), ResourceGlob::parse(text)))
+            .collect();
+        if rule.approval.is_some() && rule.effect != crds::Effect::RequireApproval {
+            errors.add(
+                format!("{path}.approval"),
+                "approval settings need effect RequireApproval",
+            );
+        }
+        compiled.push(RuleDef {
+            name: rule.name.clone(),
+            effect: match rule.effect {
+                crds::Effect::Allow => Effect::Allow,
+                crds::Effect::Deny => Effect::Deny,
+                crds::Effect::RequireApproval => Effect::RequireApproval,
+            },
+            methods,
+            resources,
+            message: rule.message.clone(),
+            approval: rule
+                .approval
+                .as_ref()
+                .map(|a| times(a, &path, errors))
+                .unwrap_or_default(),
+        });
+    }
+    compiled
+}
+
+fn times(settings: &crds::ApprovalSettings, path: &str, errors: &mut Errors) -> ApprovalTimes {
+    let mut times = ApprovalTimes::default();
+    let mut read = |text: &Option<String>, field: &str, most: Duration, into: &mut u64| {
+        let Some(text) = text else { return };
+        let path = format!("{path}.approval.{field}");
+        match errors.keep(&path, parse_duration(text)) {
+            Some(d) if d > most => errors.add(path, format!("at most {} h", most.as_secs() / 3600)),
+            Some(d) => *into = d.as_millis() as u64,
+            None => {}
+        }
+    };
+    read(&settings.hold_for, "holdFor", MAX_HOLD, &mut times.hold_for_ms);
+    read(
+        &settings.expires_after,
+        "expiresAfter",
+        MAX_EXPIRY,
+        &mut times.expires_after_ms,
+    );
+    if times.expires_after_ms == 0 {
+        errors.add(
+            format!("{path}.approval.expiresAfter"),
+            "nobody could decide in no time",
+        );
+    }
+    times
+}
+
+fn masks(secrets: &crds::Secrets, errors: &mut Errors) -> Vec<MaskDef> {
+    let mut compiled = Vec::with_capacity(secrets.fields.len());
+    for (i, field) in secrets.fields.iter().enumerate() {
+        let path = format!("spec.secrets.fields[{i}]");
+        if field.methods.is_empty() {
+            errors.add(
+                format!("{path}.methods"),
+                "name at least one method, or ** for all",
+            );
+        }
+        if field.paths.is_empty() {
+            errors.add(format!("{path}.paths"), "name at least one field");
+        }
+        compiled.push(MaskDef {
+            methods: field
+                .methods
+                .iter()
+                .enumerate()
+                .filter_map(|(m, text)| errors.keep(format!("{path}.methods[{m}]"), MethodGlob::parse(text)))
+                .collect(),
+            paths: field
+                .paths
+                .iter()
+                .enumerate()
+                .filter_map(|(p, text)| errors.keep(format!("{path}.paths[{p}]"), FieldPath::parse(text)))
+                .collect(),
+            kind: field.kind.clone().unwrap_or_else(|| "policy".to_owned()),
+        });
+    }
+    compiled
+}
+
+fn recording(recording: &crds::Recording, errors: &mut Errors) -> Option<BodyRetention> {
+    let keep = match &recording.retention {
+        None => Some(DEFAULT_RETENTION),
+        Some(text) => errors.keep("spec.recording.retention", parse_duration(text)),
+    }?;
+    match recording.bodies {
+        crds::BodyRecording::None => None,
+        crds::BodyRecording::Masked => Some(BodyRetention {
+            keep_ms: keep.as_millis() as u64,
+        }),
+    }
+}

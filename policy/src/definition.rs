@@ -1,0 +1,238 @@
+//! Compiled policies as data: what a bundle holds and a policy set is built from.
+//!
+//! The compiler makes these from `AgentPolicy` resources; globs are parsed, durations are milliseconds and
+//! defaults are filled in, so nothing can be wrong with them later on. They are serialised into bundles.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    glob::{MethodGlob, ResourceGlob},
+    mask::FieldPath,
+};
+
+/// One compiled policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyDef {
+    /// Namespace of the AgentPolicy.
+    pub namespace: String,
+    /// Name of the AgentPolicy.
+    pub name: String,
+    /// UID of the AgentPolicy; empty in standalone mode.
+    pub uid: String,
+    /// Generation of the AgentPolicy; in standalone mode a number made of the spec's digest.
+    pub generation: i64,
+    /// Whether the policy decides.
+    pub mode: Mode,
+    /// The agents it selects: any of these.
+    pub agents: Vec<AgentMatch>,
+    /// The credential for Google; `None` where the policy does not say.
+    #[serde(default, with = "shared", skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Arc<CredentialDef>>,
+    /// Its rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleDef>,
+    /// Response fields to mask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masks: Vec<MaskDef>,
+    /// Whether masked bodies are kept, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_bodies: Option<BodyRetention>,
+}
+
+impl PolicyDef {
+    /// The Google service account that the policy impersonates.
+    pub fn impersonates(&self) -> Option<&str> {
+        self.credential
+            .as_ref()?
+            .impersonate
+            .as_ref()
+            .map(|i| i.service_account.as_str())
+    }
+
+    /// The Secret and its key that hold the policy's service account key.
+    pub fn key_secret(&self) -> Option<(&str, &str)> {
+        match &self.credential.as_ref()?.source {
+            CredentialSource::Ambient => None,
+            CredentialSource::Key { secret, key } => Some((secret, key)),
+        }
+    }
+}
+
+/// Whether a policy decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// It does.
+    Enforce,
+    /// It is evaluated and recorded only.
+    DryRun,
+}
+
+/// One way to select agents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AgentMatch {
+    /// By ServiceAccount.
+    ServiceAccount {
+        /// Its namespace; `None` for all.
+        namespace: Option<String>,
+        /// Its name; `None` for all.
+        name: Option<String>,
+    },
+    /// By claims of an OIDC token, all of which must match.
+    Oidc {
+        /// `iss`
+        issuer: String,
+        /// One of `aud`.
+        audience: String,
+        /// `sub`
+        subject: Option<String>,
+        /// Further claims and their values.
+        claims: BTreeMap<String, String>,
+    },
+}
+
+/// A compiled rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleDef {
+    /// Name, unique in the policy.
+    pub name: String,
+    /// What happens.
+    pub effect: Effect,
+    /// Methods, any of which must match.
+    pub methods: Vec<MethodGlob>,
+    /// Resources, any of which must match; none means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceGlob>,
+    /// Words for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Times of an approval; meaningful for RequireApproval alone.
+    #[serde(default)]
+    pub approval: ApprovalTimes,
+}
+
+/// Effect of a rule, in order of strictness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Effect {
+    /// May pass.
+    Allow,
+    /// Is held for a person.
+    RequireApproval,
+    /// Is refused.
+    Deny,
+}
+
+/// How long a call is held, and how long its approval request lives, both in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalTimes {
+    /// The connection is held this long.
+    pub hold_for_ms: u64,
+    /// The request can be decided, and its approval be used, this long after its creation.
+    pub expires_after_ms: u64,
+}
+
+impl Default for ApprovalTimes {
+    fn default() -> Self {
+        Self {
+            hold_for_ms: 4 * 60 * 1000,
+            expires_after_ms: 24 * 60 * 60 * 1000,
+        }
+    }
+}
+
+/// Where the credential for Google comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialDef {
+    /// What signs for it.
+    pub source: CredentialSource,
+    /// Whom to impersonate with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonate: Option<ImpersonateDef>,
+    /// OAuth scopes.
+    pub scopes: Vec<String>,
+}
+
+/// Scope of access tokens where a policy names none.
+pub const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+impl Default for CredentialDef {
+    fn default() -> Self {
+        Self {
+            source: CredentialSource::Ambient,
+            impersonate: None,
+            scopes: vec![DEFAULT_SCOPE.to_owned()],
+        }
+    }
+}
+
+/// The source credential.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CredentialSource {
+    /// The gateway's own.
+    Ambient,
+    /// A service account key in a Secret of Turnpike's own namespace.
+    Key {
+        /// Name of the Secret.
+        secret: String,
+        /// Key within it.
+        key: String,
+    },
+}
+
+/// Impersonation of a Google service account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImpersonateDef {
+    /// Its email.
+    pub service_account: String,
+    /// Delegation chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegates: Vec<String>,
+}
+
+/// Fields to mask in the answers of some methods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MaskDef {
+    /// The methods.
+    pub methods: Vec<MethodGlob>,
+    /// The fields.
+    pub paths: Vec<FieldPath>,
+    /// What `[MASKED:<kind>]` says.
+    pub kind: String,
+}
+
+/// How long bodies are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BodyRetention {
+    /// In milliseconds.
+    pub keep_ms: u64,
+}
+
+/// Serde for a shared value, as for the value itself.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Option<Arc<T>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_deref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Arc<T>>, D::Error> {
+        Ok(Option::<T>::deserialize(from)?.map(Arc::new))
+    }
+}

@@ -1,0 +1,4 @@
+//! The library behind the `turnpike-proxy` binary; private to it.
+
+pub mod publish;
+pub mod spool;

@@ -1,0 +1,165 @@
+//! Settles approval requests: what their reviews and the time come down to is written into their status.
+//!
+//! The meaning is the compiler's (`approval::next_status`), so that standalone mode settles alike. A write
+//! carries the version that it was decided on: a review or a spending that comes between wins, and the
+//! request is looked at again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::PostParams,
+    core::DeserializeGuard,
+    runtime::{events::EventType, reflector::ObjectRef},
+};
+use thiserror::Error;
+use turnpike_compiler::approval::next_status;
+use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase, condition};
+
+use crate::{
+    FIELD_MANAGER,
+    events::{Events, News},
+    watch::{Caches, RequestKey},
+    worker::{Failure, Next, Reconciler},
+};
+
+/// Reconciles one approval request at a time.
+pub(crate) struct ApprovalReconciler {
+    client: Client,
+    caches: Caches,
+    events: Events,
+}
+
+/// Why a request could not be settled.
+#[derive(Debug, Error)]
+pub(crate) enum ApprovalError {
+    /// Its status could not be written.
+    #[error("cannot write the status of ApprovalRequest {name}")]
+    WriteStatus {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl Failure for ApprovalError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::WriteStatus { .. } => "write_status",
+        }
+    }
+
+    fn is_conflict(&self) -> bool {
+        let Self::WriteStatus { source, .. } = self;
+        matches!(source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+impl ApprovalReconciler {
+    pub(crate) fn new(client: Client, caches: Caches, events: Events) -> Self {
+        Self {
+            client,
+            caches,
+            events,
+        }
+    }
+
+    async fn write(
+        &self,
+        request: &ApprovalRequest,
+        status: ApprovalRequestStatus,
+    ) -> Result<(), ApprovalError> {
+        let (namespace, name) = (request.namespace(), request.name_any());
+        let requests: Api<ApprovalRequest> = match &namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::default_namespaced(self.client.clone()),
+        };
+        let before = request.status.as_ref().and_then(|s| s.phase);
+        let news = news(before, &status);
+        let next = ApprovalRequest {
+            status: Some(status),
+            ..request.clone()
+        };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match requests.replace_status(&name, &params, &next).await {
+            Ok(_) => {}
+            // Deleted meanwhile: nobody waits for it.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(source) => return Err(ApprovalError::WriteStatus { name, source }),
+        }
+        tracing::info!(
+            namespace,
+            name,
+            phase = ?next.status.as_ref().and_then(|s| s.phase),
+            decided_by = ?next.status.as_ref().map(|s| &s.decided_by),
+            "approval request settled"
+        );
+        if let Some(news) = news {
+            self.events.publish(request, news);
+        }
+        Ok(())
+    }
+}
+
+impl Reconciler for ApprovalReconciler {
+    type Key = RequestKey;
+    type Error = ApprovalError;
+    const KIND: &'static str = "approvals";
+
+    async fn reconcile(&self, (namespace, name): &RequestKey) -> Result<Next, ApprovalError> {
+        let key = ObjectRef::<DeserializeGuard<ApprovalRequest>>::new(name).within(namespace);
+        let Some(found) = self.caches.requests.get(&key) else {
+            return Ok(Next::Change);
+        };
+        // One that cannot be read was reported when it came, and stays undecided.
+        let Ok(request) = &found.0 else {
+            return Ok(Next::Change);
+        };
+        let now = Timestamp::now();
+        let next = next_status(request, now);
+        let phase = next.as_ref().or(request.status.as_ref()).and_then(|s| s.phase);
+        if let Some(status) = next {
+            self.write(request, status).await?;
+        }
+        Ok(match phase {
+            None | Some(Phase::Pending | Phase::Approved) => {
+                Next::After(until(request.spec.expires_at.0, now))
+            }
+            Some(Phase::Denied | Phase::Expired | Phase::Consumed) => Next::Change,
+        })
+    }
+}
+
+/// Time until `at`, and a little more: a timer must not fire before the clock says so.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO) + Duration::from_millis(5)
+}
+
+/// The Event on a change of phase.
+fn news(before: Option<Phase>, status: &ApprovalRequestStatus) -> Option<News> {
+    let phase = status.phase.filter(|p| before != Some(*p))?;
+    let (condition, reason, action, type_) = match phase {
+        Phase::Pending => (condition::PENDING, "ApprovalRequested", "Hold", EventType::Normal),
+        Phase::Approved => (condition::APPROVED, "Approved", "Settle", EventType::Normal),
+        Phase::Denied => (condition::DENIED, "Denied", "Settle", EventType::Warning),
+        Phase::Expired => (condition::EXPIRED, "Expired", "Settle", EventType::Warning),
+        Phase::Consumed => (condition::CONSUMED, "Consumed", "Settle", EventType::Normal),
+    };
+    let note = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == condition)
+        .map(|c| c.message.clone());
+    Some(News {
+        type_,
+        reason: reason.to_owned(),
+        action,
+        note: note.unwrap_or_else(|| reason.to_owned()),
+    })
+}

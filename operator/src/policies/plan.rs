@@ -1,0 +1,208 @@
+//! The bundle of a namespace and the verdict on each of its policies. Pure.
+
+use turnpike_compiler::{Bundle, Context, PolicyDef, compile};
+use turnpike_policy::definition::{Effect, RuleDef};
+
+use kube::ResourceExt as _;
+
+use super::{
+    AnyPolicy, LastGood,
+    dereference::{Grants, Inputs, Lookup, impersonates, key_secret},
+};
+
+/// A bundle's JSON may not be larger than this. A ConfigMap holds 1 MiB; the rest is room for its metadata.
+pub const MAX_BUNDLE_BYTES: usize = 900 * 1024;
+
+/// What is to be done for a namespace.
+#[derive(Debug, PartialEq)]
+pub(super) struct Plan {
+    /// Its bundle; one without policies is not written.
+    pub(super) bundle: Bundle,
+    /// What becomes of each of its policies.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// What becomes of a policy.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) policy: AnyPolicy,
+    pub(super) accepted: Accepted,
+    pub(super) refs: Refs,
+    pub(super) runs: Runs,
+}
+
+/// Whether a policy was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Accepted {
+    Yes,
+    /// It does not compile; the message names fields.
+    Invalid(String),
+    /// The bundle with it would be this large.
+    TooLarge(usize),
+}
+
+/// Whether what a policy refers to is there and may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refs {
+    Resolved,
+    ServiceAccountNotPermitted(String),
+    SecretNotPermitted(String),
+    /// Permitted, and out of the operator's own reach.
+    SecretNotOffered(String),
+    SecretNotFound(String),
+    /// The policy could not be read, so nobody knows.
+    Unknown,
+}
+
+/// What proxies run of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// It, as it stands.
+    Current,
+    /// It, without its credential: only what it refuses.
+    Restricted,
+    /// The definition of an earlier generation.
+    LastGood(i64),
+    /// That definition, without its credential.
+    LastGoodRestricted(i64),
+    Nothing,
+}
+
+impl PartialEq for Verdict {
+    fn eq(&self, other: &Self) -> bool {
+        (self.policy.uid(), &self.accepted, &self.refs, self.runs)
+            == (other.policy.uid(), &other.accepted, &other.refs, other.runs)
+    }
+}
+
+/// Compiles all policies and builds the bundle.
+pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &str) -> Plan {
+    let context = Context { gateway_namespace };
+    let mut definitions = Vec::with_capacity(inputs.policies.len());
+    let mut verdicts = Vec::with_capacity(inputs.policies.len());
+    for policy in &inputs.policies {
+        let compiled = match &policy.0 {
+            Ok(typed) => compile(typed, &context).map_err(|e| e.to_string()),
+            Err(invalid) => Err(invalid.error.clone()),
+        };
+        let refs = policy.0.as_ref().map_or(Refs::Unknown, |p| {
+            refs(impersonates(&p.spec), key_secret(&p.spec), &inputs.grants, |s| {
+                inputs.secrets.get(s).copied()
+            })
+        });
+        let (accepted, definition, runs) = match compiled {
+            Ok(definition) => {
+                let (definition, restricted) = permitted(definition, &inputs.grants);
+                (
+                    Accepted::Yes,
+                    Some(definition),
+                    if restricted {
+                        Runs::Restricted
+                    } else {
+                        Runs::Current
+                    },
+                )
+            }
+            Err(message) => {
+                let (kept, runs) = keep(policy, last_good, &inputs.grants);
+                (Accepted::Invalid(message), kept, runs)
+            }
+        };
+        definitions.push(definition);
+        verdicts.push(Verdict {
+            policy: policy.clone(),
+            accepted,
+            refs,
+            runs,
+        });
+    }
+
+    let bundle = Bundle::new(&inputs.namespace, definitions.iter().flatten().cloned().collect());
+    let bytes = bundle.to_json().len();
+    if bytes <= MAX_BUNDLE_BYTES {
+        return Plan { bundle, verdicts };
+    }
+    // Too large: what changed is refused and what was in force stays. Deleted policies leave all the same,
+    // and a credential that is no longer permitted is not kept.
+    for (verdict, definition) in verdicts.iter_mut().zip(&mut definitions) {
+        let unchanged = verdict.policy.uid().and_then(|uid| last_good.get(&uid)) == definition.as_ref();
+        if !unchanged && verdict.accepted == Accepted::Yes {
+            (*definition, verdict.runs) = keep(&verdict.policy, last_good, &inputs.grants);
+            verdict.accepted = Accepted::TooLarge(bytes);
+        }
+    }
+    Plan {
+        bundle: Bundle::new(&inputs.namespace, definitions.into_iter().flatten().collect()),
+        verdicts,
+    }
+}
+
+/// The last good definition of a policy, as far as it is still permitted.
+fn keep(policy: &AnyPolicy, last_good: &LastGood, grants: &Grants) -> (Option<PolicyDef>, Runs) {
+    let Some(definition) = policy.uid().and_then(|uid| last_good.get(&uid)) else {
+        return (None, Runs::Nothing);
+    };
+    let generation = definition.generation;
+    match permitted(definition.clone(), grants) {
+        (definition, false) => (Some(definition), Runs::LastGood(generation)),
+        (definition, true) => (Some(definition), Runs::LastGoodRestricted(generation)),
+    }
+}
+
+/// The definition itself if its credential is permitted, else what is left of it (and `true`).
+fn permitted(definition: PolicyDef, grants: &Grants) -> (PolicyDef, bool) {
+    let account = definition
+        .impersonates()
+        .is_none_or(|a| grants.permit_service_account(a));
+    let secret = definition
+        .key_secret()
+        .is_none_or(|(s, _)| grants.permit_secret(s));
+    if account && secret {
+        (definition, false)
+    } else {
+        (restricted(definition), true)
+    }
+}
+
+/// Only what a policy refuses: no credential, no Allow, and what would have been held is refused.
+fn restricted(definition: PolicyDef) -> PolicyDef {
+    let rules = definition.rules.into_iter().filter_map(|rule| match rule.effect {
+        Effect::Allow => None,
+        Effect::Deny => Some(rule),
+        Effect::RequireApproval => Some(RuleDef {
+            effect: Effect::Deny,
+            message: Some(
+                "This call needs an approval, and its policy's credential is not permitted in its namespace."
+                    .to_owned(),
+            ),
+            ..rule
+        }),
+    });
+    PolicyDef {
+        credential: None,
+        rules: rules.collect(),
+        ..definition
+    }
+}
+
+fn refs(
+    service_account: Option<&str>,
+    secret: Option<&str>,
+    grants: &Grants,
+    lookup: impl Fn(&str) -> Option<Lookup>,
+) -> Refs {
+    if let Some(email) = service_account.filter(|e| !grants.permit_service_account(e)) {
+        return Refs::ServiceAccountNotPermitted(email.to_owned());
+    }
+    let Some(secret) = secret else {
+        return Refs::Resolved;
+    };
+    if !grants.permit_secret(secret) {
+        return Refs::SecretNotPermitted(secret.to_owned());
+    }
+    match lookup(secret) {
+        Some(Lookup::Found) => Refs::Resolved,
+        Some(Lookup::Forbidden) => Refs::SecretNotOffered(secret.to_owned()),
+        Some(Lookup::Missing) | None => Refs::SecretNotFound(secret.to_owned()),
+    }
+}

@@ -6,6 +6,8 @@ use super::File;
 const MAX_LINES: usize = 800;
 /// A line with this in it or in the comment above it may sleep in a test; the reason follows.
 const SLEEP_ALLOWED: &str = "tidy-allow(sleep):";
+/// How many lines a loop that polls may have before its pause.
+const POLL_LINES: usize = 12;
 /// Crates whose functions take the time as an input.
 const CLOCKLESS: [&str; 3] = ["policy/src/", "compiler/src/", "audit/src/"];
 /// Files that are made by a command, and what their head says.
@@ -48,7 +50,8 @@ fn ignored_tests(file: &File) -> Vec<String> {
     )
 }
 
-/// Sleeps in tests: files of tests, and unit tests, which come last in their file.
+/// Sleeps in tests: files of tests, and unit tests, which come last in their file. The pause of
+/// a loop that looks at a condition is no such sleep.
 fn sleeping_tests(file: &File) -> Vec<String> {
     let is_test_file = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
     let from = if is_test_file {
@@ -57,10 +60,12 @@ fn sleeping_tests(file: &File) -> Vec<String> {
         unit_tests(&file.text)
     };
     let Some(from) = from else { return Vec::new() };
+    let lines: Vec<&str> = file.text.lines().collect();
     let mut wrong = Vec::new();
-    for (number, line) in file.text.lines().enumerate().skip(from) {
+    for (number, line) in lines.iter().enumerate().skip(from) {
         let sleeps = line.contains("thread::sleep(") || line.contains("time::sleep(");
-        let excused = line.contains(SLEEP_ALLOWED) || previous_allows(&file.text, number);
+        let excused =
+            line.contains(SLEEP_ALLOWED) || excused_above(&lines[..number]) || polls(&lines[..number]);
         if sleeps && !excused {
             wrong.push(format!(
                 "{}:{}: a test that sleeps; wait for a condition with a bound",
@@ -73,13 +78,26 @@ fn sleeping_tests(file: &File) -> Vec<String> {
 }
 
 /// The comment above a line excuses it.
-fn previous_allows(text: &str, number: usize) -> bool {
-    let above: Vec<&str> = text.lines().take(number).collect();
+fn excused_above(above: &[&str]) -> bool {
+    let comment = above
+        .iter()
+        .rev()
+        .take_while(|line| line.trim_start().starts_with("//"));
+    comment.into_iter().any(|line| line.contains(SLEEP_ALLOWED))
+}
+
+/// A loop began a few lines above.
+fn polls(above: &[&str]) -> bool {
+    let starts = |line: &str| {
+        ["for ", "while ", "loop "]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
     above
         .iter()
         .rev()
-        .take_while(|line| line.trim_start().starts_with("//"))
-        .any(|line| line.contains(SLEEP_ALLOWED))
+        .take(POLL_LINES)
+        .any(|line| starts(line.trim_start()) && line.ends_with('{'))
 }
 
 fn clocks(file: &File) -> Vec<String> {
@@ -185,7 +203,7 @@ mod tests {
     fn each_rule_names_what_breaks_it() {
         let long = |lines: usize| format!("//! Doc.\n{}", "\n".repeat(lines - 1));
         let sleep = concat!("tokio::time::", "sleep(d).await;");
-        let cases: [(&str, String, String, &str); 9] = [
+        let cases: [(&str, String, String, &str); 10] = [
             (
                 "a/src/x.rs",
                 "fn f() {}\n".into(),
@@ -215,6 +233,14 @@ mod tests {
                 format!("//! Doc.\n#[cfg(test)]\n{sleep}\n"),
                 format!("//! Doc.\n{sleep}\n#[cfg(test)]\n"),
                 "a/src/x.rs:3: a test that sleeps; wait for a condition with a bound",
+            ),
+            (
+                "a/tests/x.rs",
+                format!("//! Doc.\n{sleep}\n"),
+                format!(
+                    "//! Doc.\nfor _ in 0..9 {{\n    if done() {{\n        return;\n    }}\n    {sleep}\n}}\n"
+                ),
+                "a/tests/x.rs:2: a test that sleeps; wait for a condition with a bound",
             ),
             (
                 "policy/src/x.rs",

@@ -7,9 +7,12 @@
 
 pub mod call;
 pub mod caller;
+pub mod canonical;
+pub mod catalog;
 pub mod decide;
 pub mod definition;
 pub mod digest;
+pub mod explain;
 pub mod glob;
 pub mod mask;
 pub mod secrets;

@@ -1,0 +1,242 @@
+//! From a target to a call.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::{
+    Catalog, Classified, Row, Unlisted, Verb,
+    hosts::Host,
+    recipe::Match,
+    trie::{Hit, NodeId, Path},
+};
+use crate::{
+    call::{Call, Transport},
+    canonical::{Alt, Target, decode_segment},
+};
+
+/// What the path's first segments say about the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// The method itself.
+    Plain,
+    /// Below `/upload` or `/resumable/upload`.
+    Upload,
+    /// Below `/download`.
+    Download,
+}
+
+pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
+    let Some(host) = catalog.host(target.host()) else {
+        return Err(match target.host().strip_suffix(".storage.googleapis.com") {
+            // A bucket as a host name.
+            Some(_) => Unlisted::StorageXml,
+            None => Unlisted::UnknownHost {
+                host: target.host().to_owned(),
+            },
+        });
+    };
+    // Displayvideo has templates that begin with `download`, so the path as it is comes first.
+    let mut search = Search {
+        catalog,
+        target,
+        found: SmallVec::new(),
+        other_verb: false,
+    };
+    search.run(host, Entry::Plain, 0);
+    if search.found.is_empty() {
+        match (target.segment(0), target.segment(1)) {
+            ("upload", _) => search.run(host, Entry::Upload, 1),
+            ("resumable", "upload") => search.run(host, Entry::Upload, 2),
+            ("download", _) => search.run(host, Entry::Download, 1),
+            ("batch", _) => {
+                return Err(Unlisted::Batch {
+                    service: host.service,
+                });
+            }
+            _ => {}
+        }
+    }
+    search.finish(host)
+}
+
+/// A template that fits, with the verb.
+struct Found {
+    row: u32,
+    hit: Hit,
+    entry: Entry,
+    skipped: usize,
+}
+
+struct Search<'a> {
+    catalog: &'a Catalog,
+    target: &'a Target,
+    found: SmallVec<[Found; 4]>,
+    /// Whether a template fits with another verb.
+    other_verb: bool,
+}
+
+impl Search<'_> {
+    fn run(&mut self, host: Host<'_>, entry: Entry, skipped: usize) {
+        let catalog = self.catalog;
+        // On the legacy host, services share one name and are told apart by their first segment.
+        let legacy = || catalog.legacy.get(self.target.segment(skipped)).copied();
+        let elsewhere = if host.service == "www" { legacy() } else { None };
+        for service in [Some(host.service), elsewhere].into_iter().flatten() {
+            if let Some(root) = catalog.services.get(service) {
+                self.run_below(*root, entry, skipped);
+            }
+        }
+    }
+
+    fn run_below(&mut self, root: NodeId, entry: Entry, skipped: usize) {
+        let (catalog, target) = (self.catalog, self.target);
+        let verb = Verb::parse(target.verb());
+        // The session of a resumable upload is its method's, whatever verb carries its chunks.
+        let session = entry == Entry::Upload && target.query_pairs().any(|(name, _)| name == "upload_id");
+        catalog.trie.walk(root, &TargetPath(target), skipped, &mut |hit| {
+            let row = &catalog.rows[hit.row as usize];
+            let usable = match entry {
+                Entry::Plain => true,
+                Entry::Upload => row.uploads,
+                Entry::Download => row.downloads,
+            };
+            if usable && (session || verb == Some(row.verb)) {
+                self.found.push(Found {
+                    row: hit.row,
+                    hit,
+                    entry,
+                    skipped,
+                });
+            } else if usable {
+                self.other_verb = true;
+            }
+        });
+    }
+
+    fn finish(mut self, host: Host<'_>) -> Result<Classified, Unlisted> {
+        let catalog = self.catalog;
+        if self.found.len() > 1 {
+            self.drop_less_specific();
+        }
+        let mut calls = SmallVec::<[Call; 2]>::new();
+        for found in &self.found {
+            calls.push(self.call(found, host)?);
+        }
+        let mut calls = calls.into_iter();
+        if let Some(call) = calls.next() {
+            return Ok(Classified {
+                call,
+                also: calls.collect(),
+            });
+        }
+        let target = self.target;
+        let (host_name, verb, path) = (
+            target.host().to_owned(),
+            target.verb().to_owned(),
+            target.path().to_owned(),
+        );
+        if self.other_verb {
+            return Err(Unlisted::UnknownVerb {
+                host: host_name,
+                verb,
+                path,
+            });
+        }
+        let first = target.segment(0);
+        let json = matches!(first, "" | "storage" | "upload" | "download" | "resumable");
+        if host.service == "storage" && !json {
+            return Err(Unlisted::StorageXml);
+        }
+        debug_assert!(catalog.services.contains_key(host.service));
+        Err(Unlisted::UnknownMethod {
+            host: host_name,
+            verb,
+            path,
+        })
+    }
+
+    /// Orders by specificity, from left to right, and drops what another template is more specific than.
+    fn drop_less_specific(&mut self) {
+        let (catalog, rows) = (self.catalog, &self.catalog.rows);
+        let elements = |f: &Found| rows[f.row as usize].elements;
+        let rank = |f: &Found| {
+            let mut ranks: SmallVec<[u8; 16]> = catalog
+                .trie
+                .elements(elements(f))
+                .iter()
+                .map(|e| e.rank())
+                .collect();
+            // What goes on behind a run of segments says more than what ends with it.
+            ranks.push(u8::MAX);
+            (ranks, f.hit.loose)
+        };
+        self.found.sort_by_cached_key(rank);
+        // The same template, found strictly and by its escapes.
+        self.found.dedup_by_key(|f| f.row);
+        // Google's router cuts a verb that it knows off before it looks at the path, and then takes no
+        // template without it.
+        let verb = self
+            .found
+            .iter()
+            .any(|f| !f.hit.loose && catalog.trie.has_verb(elements(f)));
+        let beaten = |f: &Found| {
+            let better = |g: &Found| !g.hit.loose && catalog.trie.more_specific(elements(g), elements(f));
+            (verb && !catalog.trie.has_verb(elements(f))) || self.found.iter().any(better)
+        };
+        let kept: SmallVec<[bool; 4]> = self.found.iter().map(|f| !beaten(f)).collect();
+        let mut kept = kept.into_iter();
+        self.found.retain(|_| kept.next().unwrap_or(true));
+    }
+
+    fn call(&self, found: &Found, host: Host<'_>) -> Result<Call, Unlisted> {
+        let catalog = self.catalog;
+        let row: &Row = &catalog.rows[found.row as usize];
+        let api = &catalog.apis[usize::from(row.api)];
+        let method = catalog.ids[row.id.as_usize()];
+        let media = self.target.alt() == Alt::Media && found.entry != Entry::Upload;
+        if media && !row.downloads {
+            return Err(Unlisted::MediaNotOffered { method });
+        }
+        let matched = Match {
+            target: self.target,
+            trie: &catalog.trie,
+            elements: catalog.trie.elements(row.elements),
+            skipped: found.skipped,
+            rest: usize::from(found.hit.rest),
+            method,
+            host_location: host.location,
+        };
+        let mut resources = SmallVec::new();
+        for recipe in &catalog.recipes[row.recipe as usize] {
+            resources.push(matched.resource(recipe)?);
+        }
+        Ok(Call {
+            method,
+            index: row.id,
+            api: api.name,
+            version: api.version,
+            traits: row.traits,
+            transport: Transport::Rest,
+            resources,
+        })
+    }
+}
+
+/// A target's path for the trie.
+struct TargetPath<'a>(&'a Target);
+
+impl Path for TargetPath<'_> {
+    fn len(&self) -> usize {
+        self.0.segment_count()
+    }
+
+    fn raw(&self, index: usize) -> &str {
+        self.0.segment(index)
+    }
+
+    fn decoded(&self, index: usize) -> Option<Cow<'_, str>> {
+        let raw = self.0.segment(index);
+        raw.contains('%').then(|| decode_segment(raw, true))
+    }
+}

@@ -117,3 +117,25 @@ pub(super) fn issues_tokens(host: &str, path: &str) -> bool {
     matches!(Service::of_host(host), Some(Service::OAuth2 | Service::Sts))
         || (Service::of_host(host).is_none() && matches!(path, "/token" | "/v1/token"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_names_its_api() {
+        let cases = [
+            ("storage.googleapis.com", Some(Service::Storage)),
+            ("storage.mtls.googleapis.com", Some(Service::Storage)),
+            ("run.us-central1.rep.googleapis.com", Some(Service::Run)),
+            ("us-central1-run.googleapis.com", Some(Service::Run)),
+            ("acme-dev-data.storage.googleapis.com", None),
+            ("pubsub.googleapis.com", None),
+            ("storage.example.com", None),
+            ("127.0.0.1", None),
+        ];
+        for (host, expected) in cases {
+            assert_eq!(Service::of_host(host), expected, "{host}");
+        }
+    }
+}

@@ -146,13 +146,14 @@ impl Caches {
             metrics.clone(),
             move |request: &DeserializeGuard<ApprovalRequest>| {
                 report_unreadable("ApprovalRequest", request, &counting);
-                queue.add(key_of(request));
+                key_of(request).into_iter().for_each(|key| queue.add(key));
             },
             move || {
                 all_requests
                     .state()
                     .iter()
-                    .for_each(|r| all_queue.add(key_of(&**r)))
+                    .filter_map(|r| key_of(&**r))
+                    .for_each(|key| all_queue.add(key));
             },
         ));
         let (queue, store) = (queues.namespaces.clone(), caches.leases.clone());
@@ -252,12 +253,9 @@ async fn follow<K>(
     }
 }
 
-fn key_of(request: &impl ResourceExt) -> RequestKey {
-    // Namespaced objects that come from the API server have a namespace.
-    (
-        request.namespace().unwrap_or_else(String::new),
-        request.name_any(),
-    )
+/// A namespaced object that comes from the API server has both.
+fn key_of(request: &impl ResourceExt) -> Option<RequestKey> {
+    Some((request.namespace()?, request.meta().name.clone()?))
 }
 
 fn report_unreadable<K: Resource<DynamicType = ()>>(

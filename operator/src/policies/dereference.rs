@@ -54,15 +54,12 @@ impl Grants {
     /// The permissions of a namespace; none for one that is not known (yet).
     pub(super) fn of(namespace: Option<&Namespace>, own: bool) -> Self {
         let list = |annotation: &str| {
-            namespace
-                .and_then(|n| n.annotations().get(annotation))
-                .map(|list| {
-                    list.split(',')
-                        .map(|e| e.trim().to_owned())
-                        .filter(|e| !e.is_empty())
-                        .collect()
-                })
-                .unwrap_or_else(BTreeSet::new)
+            let text = namespace.and_then(|n| n.annotations().get(annotation));
+            let entries = text.into_iter().flat_map(|t| t.split(','));
+            entries
+                .map(|e| e.trim().to_owned())
+                .filter(|e| !e.is_empty())
+                .collect()
         };
         Self {
             all: own,

@@ -34,9 +34,9 @@ pub struct Envelope<'a> {
     /// Ordering key: the session. Empty for callers without one.
     #[serde(borrow)]
     pub key: Cow<'a, str>,
-    /// Message attributes, in the order they were written.
-    #[serde(borrow)]
-    pub attributes: AttributePairs<'a>,
+    /// Message attributes, untouched; [`Envelope::attributes`] takes them apart.
+    #[serde(borrow, rename = "attributes")]
+    pub raw_attributes: &'a RawValue,
     /// The OCSF event, untouched.
     #[serde(borrow)]
     pub data: &'a RawValue,
@@ -51,6 +51,15 @@ impl<'a> Envelope<'a> {
     pub fn parse(line: &'a [u8]) -> Result<Self, EnvelopeError> {
         Ok(serde_json::from_slice(line)?)
     }
+
+    /// The message attributes.
+    ///
+    /// # Errors
+    ///
+    /// When they are no object of strings.
+    pub fn attributes(&self) -> Result<AttributePairs<'a>, EnvelopeError> {
+        AttributePairs::parse(self.raw_attributes.get().as_bytes())
+    }
 }
 
 /// Names and values of a JSON object of strings, in order, borrowed where no
@@ -58,7 +67,16 @@ impl<'a> Envelope<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AttributePairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl AttributePairs<'_> {
+impl<'a> AttributePairs<'a> {
+    /// Parses a JSON object of strings.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub fn parse(json: &'a [u8]) -> Result<Self, EnvelopeError> {
+        Ok(serde_json::from_slice(json)?)
+    }
+
     /// The pairs, in the order they were written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))

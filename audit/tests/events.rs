@@ -264,7 +264,8 @@ fn attributes_fit_pubsub() {
     let envelope = Envelope::parse(&bytes).expect("an envelope");
     assert!(
         envelope
-            .attributes
+            .attributes()
+            .expect("attributes")
             .iter()
             .all(|(_, value)| !value.is_empty() && value.len() <= 1024)
     );

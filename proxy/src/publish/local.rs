@@ -4,7 +4,6 @@
 //! It is what standalone mode has instead of Pub/Sub. The file only grows;
 //! whoever rotates it does so by renaming, and the topic goes on in a new one.
 
-use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -13,8 +12,6 @@ use std::path::{Path, PathBuf};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde::ser::{SerializeMap as _, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinHandle;
 
 use super::message::Message;
@@ -70,44 +67,41 @@ impl Sink for LocalTopic {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct Head<'a> {
     message_id: &'a str,
     publish_time: Timestamp,
     #[serde(skip_serializing_if = "str::is_empty")]
     ordering_key: &'a str,
-    #[serde(serialize_with = "pairs")]
-    attributes: &'a [(String, String)],
-    data: &'a RawValue,
 }
 
+/// Attributes and payload are JSON already and go in as they are.
 fn lines(messages: &[Message], now: Timestamp) -> serde_json::Result<Vec<u8>> {
-    let size = messages.iter().map(|message| message.data().len() + 1024).sum();
+    let size = messages
+        .iter()
+        .map(|message| message.raw_attributes().len() + message.data().len() + 256)
+        .sum();
     let mut lines = Vec::with_capacity(size);
     for message in messages {
-        let data: Cow<'_, RawValue> = match serde_json::from_slice(message.data()) {
-            Ok(data) => Cow::Borrowed(data),
-            // A record must not be lost for its form: it is kept as a string.
-            Err(_) => Cow::Owned(to_raw_value(&String::from_utf8_lossy(message.data()))?),
-        };
-        let line = Line {
+        let head = Head {
             message_id: message.id(),
             publish_time: now,
             ordering_key: message.key(),
-            attributes: message.attributes(),
-            data: &data,
         };
-        serde_json::to_writer(&mut lines, &line)?;
-        lines.push(b'\n');
+        serde_json::to_writer(&mut lines, &head)?;
+        // The head's brace is opened again for what follows.
+        lines.pop();
+        lines.extend_from_slice(b",\"attributes\":");
+        lines.extend_from_slice(message.raw_attributes());
+        lines.extend_from_slice(b",\"data\":");
+        if message.is_json() {
+            lines.extend_from_slice(message.data());
+        } else {
+            // A record must not be lost for its form: it is kept as a string.
+            serde_json::to_writer(&mut lines, &String::from_utf8_lossy(message.data()))?;
+        }
+        lines.extend_from_slice(b"}\n");
     }
     Ok(lines)
-}
-
-fn pairs<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(pairs.len()))?;
-    for (name, value) in pairs {
-        map.serialize_entry(name, value)?;
-    }
-    map.end()
 }
 
 /// Appends durably. What an earlier crash or failure left unfinished at the end

@@ -1,12 +1,12 @@
 //! A spooled event as it is published.
 
 use bytes::Bytes;
-use turnpike_audit::Envelope;
+use turnpike_audit::{AttributePairs, Envelope};
 
 use crate::spool::SpooledEvent;
 
-/// Marks a message whose event could not be taken apart.
-const UNREADABLE: &str = "turnpike-unreadable";
+/// Attributes of a message whose event could not be taken apart.
+const UNREADABLE: &[u8] = br#"{"turnpike-unreadable":"true"}"#;
 
 /// What a sink publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +14,13 @@ pub struct Message {
     seq: u64,
     id: String,
     key: String,
-    attributes: Vec<(String, String)>,
+    raw_attributes: Bytes,
     data: Bytes,
+    is_json: bool,
 }
 
 impl Message {
-    /// Takes a spooled event apart; its payload is not copied.
+    /// Takes a spooled event apart; its attributes and payload are not copied.
     ///
     /// An event that is no envelope is published as it is, marked, since a
     /// record must not be lost for its form.
@@ -29,12 +30,9 @@ impl Message {
                 seq: event.seq,
                 id: envelope.id.to_string(),
                 key: envelope.key.to_string(),
-                attributes: envelope
-                    .attributes
-                    .iter()
-                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    .collect(),
+                raw_attributes: event.event.slice_ref(envelope.raw_attributes.get().as_bytes()),
                 data: event.event.slice_ref(envelope.data.get().as_bytes()),
+                is_json: true,
             },
             Err(error) => {
                 tracing::error!(seq = event.seq, %error, "a spooled event is not an audit event");
@@ -42,8 +40,9 @@ impl Message {
                     seq: event.seq,
                     id: format!("spool-{}", event.seq),
                     key: String::new(),
-                    attributes: vec![(UNREADABLE.to_owned(), "true".to_owned())],
+                    raw_attributes: Bytes::from_static(UNREADABLE),
                     data: event.event,
+                    is_json: false,
                 }
             }
         }
@@ -67,15 +66,37 @@ impl Message {
         &self.key
     }
 
-    /// Attributes.
+    /// Attributes. Where they are not what an event's are, there is one that
+    /// says so.
     #[must_use]
-    pub fn attributes(&self) -> &[(String, String)] {
-        &self.attributes
+    pub fn attributes(&self) -> Vec<(String, String)> {
+        match AttributePairs::parse(&self.raw_attributes) {
+            Ok(pairs) => pairs
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            Err(error) => {
+                tracing::error!(seq = self.seq, %error, "an audit event's attributes are unreadable");
+                vec![("turnpike-unreadable".to_owned(), "attributes".to_owned())]
+            }
+        }
+    }
+
+    /// The attributes as they were written, which is JSON.
+    #[must_use]
+    pub const fn raw_attributes(&self) -> &Bytes {
+        &self.raw_attributes
     }
 
     /// Payload.
     #[must_use]
     pub const fn data(&self) -> &Bytes {
         &self.data
+    }
+
+    /// Whether the payload is known to be JSON.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.is_json
     }
 }

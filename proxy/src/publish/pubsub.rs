@@ -140,7 +140,7 @@ async fn publish(client: &mut Client, messages: &[Message]) -> Vec<Result<(), Si
             client.publisher.publish(
                 google_cloud_pubsub::model::Message::new()
                     .set_data(message.data().clone())
-                    .set_attributes(message.attributes().iter().cloned())
+                    .set_attributes(message.attributes())
                     .set_ordering_key(message.key()),
             )
         })

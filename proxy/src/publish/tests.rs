@@ -376,7 +376,7 @@ async fn the_local_topic_is_lines_of_messages() {
         lines[3..],
         [
             unreadable(4, serde_json::json!("no envelope")),
-            unreadable(5, serde_json::json!(["nor this"])),
+            unreadable(5, serde_json::json!("[\"nor this\"]")),
         ]
     );
     running.stop().await;

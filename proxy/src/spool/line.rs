@@ -44,11 +44,16 @@ pub(super) struct Verified {
 
 /// Verifies a line, given without its newline.
 ///
-/// Bytes before the last line start in it are skipped: where a crash left a
-/// hole without a newline, a good line may follow in the same piece. The
-/// opening cannot occur inside an event, since JSON escapes its quotes.
+/// Where it begins with something else, what stands before the last line start
+/// in it is skipped: a crash may have left a hole without a newline, with a good
+/// line after it. The opening cannot occur inside a string of an event, since
+/// JSON escapes its quotes.
 pub(super) fn verify(line: &[u8]) -> Option<Verified> {
-    let start = memchr::memmem::rfind(line, OPEN)?;
+    let start = if line.starts_with(OPEN) {
+        0
+    } else {
+        memchr::memmem::rfind(line, OPEN)?
+    };
     let line = &line[start..];
     let body = line.get(BODY..)?;
     if line[CHECKSUM] != hex(crc32c::crc32c(body)) || &line[CHECKSUM.end..BODY] != b"\"," {

@@ -509,6 +509,31 @@ async fn damage_is_skipped_and_counted() {
 }
 
 #[tokio::test]
+async fn numbers_go_on_without_a_cursor() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let cursor = dir.path().join("spool/cursor.json");
+    let spool = open(&dir, 1 << 20);
+    drop(spool.append(b"1".to_vec()).await.expect("durable"));
+    drop(spool);
+
+    // An unreadable cursor counts as none: what is there is read again.
+    fs::write(&cursor, "{\"acked\":").expect("written");
+    let spool = open(&dir, 1 << 20);
+    assert_eq!(read_all(&spool).await, ["1"]);
+    let mut reader = spool.reader().expect("one reader");
+    reader.try_batch(1, 1).await.expect("readable");
+    reader.ack(1).await;
+    reader.persist().await;
+    drop((reader, spool));
+
+    drop(open(&dir, 1 << 20));
+    fs::remove_file(&cursor).expect("the cursor");
+    let spool = open(&dir, 1 << 20);
+    assert_eq!(read_all(&spool).await, [""; 0], "the published segment is gone");
+    assert_eq!(spool.append(b"2".to_vec()).await.expect("durable").seq(), 2);
+}
+
+#[tokio::test]
 async fn lines_nobody_waits_for_become_durable() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let spool = open(&dir, 1 << 20);

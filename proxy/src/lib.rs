@@ -1,4 +1,30 @@
 //! The library behind the `turnpike-proxy` binary; private to it.
+//!
+//! [`listener`] accepts, [`tls`] intercepts, [`journey`] takes each call from arrival to answer by way of
+//! [`normalise`], [`identity`], [`hold`] with its [`gate`], [`record`] on its [`spool`], [`credential`],
+//! [`egress`] and [`answer`]. [`publish`] empties the spool.
 
+pub mod admin;
+mod answer;
+mod body;
+pub mod config;
+pub mod credential;
+pub mod egress;
+pub mod gate;
+mod hold;
+pub mod identity;
+pub mod journey;
+pub mod keys;
+pub mod listener;
+pub mod metrics;
+mod normalise;
+mod outcome;
+pub mod policies;
 pub mod publish;
+pub mod record;
+pub mod recording;
+mod refusal;
+pub mod server;
 pub mod spool;
+pub mod standalone;
+pub mod tls;

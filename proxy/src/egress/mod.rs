@@ -1,0 +1,149 @@
+//! The way out: sealed requests go upstream here, and nothing else does.
+//!
+//! [`Outbound::seal`] takes the permit of a decision, the receipt of a durable record and a minted
+//! credential, and consumes the first two; [`Egress::send`] takes only an `Outbound`. So a call that was
+//! not decided or not recorded does not compile. A call is never sent twice: what fails after a byte may
+//! have left is an error, not a retry.
+
+mod dial;
+mod pool;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use turnpike_policy::{Permit, canonical::Target};
+
+pub use dial::{Dialer, RouteTransport, UpstreamRoute, is_loopback};
+pub use pool::Pool;
+
+use crate::{
+    body::RequestBody,
+    credential::Credential,
+    spool::{OutcomeRoom, Receipt},
+};
+
+/// Why a call did not get an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// No connection.
+    #[error("cannot connect to {host}: {reason}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke, or the peer did not speak HTTP. Whether the call was executed is unknown.
+    #[error("no answer from {host}: {reason}")]
+    Exchange {
+        /// The host.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer within {seconds} s")]
+    Timeout {
+        /// The host.
+        host: String,
+        /// The limit.
+        seconds: u64,
+    },
+}
+
+impl EgressError {
+    /// The reason code for answers, records and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "UPSTREAM_UNREACHABLE",
+            Self::Exchange { .. } => "UPSTREAM_BROKE_OFF",
+            Self::Timeout { .. } => "UPSTREAM_TIMEOUT",
+        }
+    }
+}
+
+/// A call that may go upstream.
+#[derive(Debug)]
+pub struct Outbound {
+    host: Arc<str>,
+    request: Request<RequestBody>,
+}
+
+/// A request in canonical form, without any credential.
+#[derive(Debug)]
+pub struct Canonical {
+    /// Where it goes and what it is.
+    pub target: Target,
+    /// The target as a URI, built from its canonical form.
+    pub uri: Uri,
+    /// The `Host` header, built from it too.
+    pub host: HeaderValue,
+    /// HTTP verb.
+    pub method: http::Method,
+    /// Headers that may pass; hop-by-hop headers and credentials are gone.
+    pub headers: http::HeaderMap,
+}
+
+impl Outbound {
+    /// Seals a request: its only credential is the minted one. The permit is consumed, because it is good
+    /// for one call; the receipt gives back the room that the spool holds for the call's outcome.
+    pub fn seal(
+        canonical: Canonical,
+        body: RequestBody,
+        permit: Permit,
+        receipt: Receipt,
+        credential: Credential,
+    ) -> (Self, OutcomeRoom) {
+        drop(permit);
+        let Canonical { target, uri, host, method, mut headers } = canonical;
+        headers.insert(header::AUTHORIZATION, credential.into_header());
+        headers.insert(header::HOST, host);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        (Self { host: Arc::from(target.host()), request }, receipt.into_room())
+    }
+}
+
+/// Sends sealed requests over pooled connections.
+#[derive(Debug)]
+pub struct Egress {
+    pool: Pool,
+    answer_within: Duration,
+}
+
+impl Egress {
+    /// An egress over this pool; an answer's head must arrive within the given time.
+    pub fn new(pool: Pool, answer_within: Duration) -> Self {
+        Self { pool, answer_within }
+    }
+
+    /// Sends a sealed request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// [`EgressError`]; after `Exchange` and `Timeout` nobody knows whether the call was executed.
+    pub async fn send(&self, outbound: Outbound) -> Result<Response<Incoming>, EgressError> {
+        let Outbound { host, request } = outbound;
+        match tokio::time::timeout(self.answer_within, self.pool.send(&host, request)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(EgressError::Timeout { host: host.to_string(), seconds: self.answer_within.as_secs() })
+            }
+        }
+    }
+
+    /// Exchanges a source token for that of an impersonated service account (IAM Credentials API,
+    /// `generateAccessToken`). It is the gateway's own call, made with its own credential.
+    ///
+    /// # Errors
+    /// [`EgressError`].
+    pub(crate) async fn own_call(
+        &self,
+        host: &str,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, EgressError> {
+        self.pool.send(&Arc::from(host), request).await
+    }
+}

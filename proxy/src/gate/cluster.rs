@@ -1,0 +1,109 @@
+//! Approval requests as Kubernetes resources. The operator settles them; this side creates them, watches
+//! them, and spends an approval by an update that names the `resourceVersion` it saw: of two replicas, the
+//! API server lets one through.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, future::BoxFuture};
+use kube::{
+    Api, Client,
+    api::PostParams,
+    core::ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use turnpike_crds::{ApprovalRequest, Consumption, Phase};
+
+use super::{ApprovalStore, StoreError, hub::Hub};
+
+/// Approval requests of the cluster.
+pub struct KubeStore {
+    client: Client,
+}
+
+impl std::fmt::Debug for KubeStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KubeStore")
+    }
+}
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+impl KubeStore {
+    /// A store behind this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn api(&self, namespace: &str) -> Api<ApprovalRequest> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// Reports every change to the hub. Ends never; what fails is tried again.
+pub async fn watch(client: Client, hub: Arc<Hub>) {
+    let api: Api<ApprovalRequest> = Api::all(client);
+    let mut listed = Vec::new();
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Apply(request)) => hub.put(request),
+            Ok(watcher::Event::Delete(request)) => {
+                hub.remove(&request.namespace().unwrap_or_default(), &request.name_any());
+            }
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(request)) => listed.push(request),
+            Ok(watcher::Event::InitDone) => hub.replace_all(std::mem::take(&mut listed)),
+            Err(error) => tracing::warn!(%error, "the watch on approval requests broke off; it is opened again"),
+        }
+    }
+}
+
+async fn within<T>(what: impl Future<Output = Result<T, kube::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(WITHIN, what).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) => Err(match (status.code, status.reason.as_str()) {
+            (409, "AlreadyExists") => StoreError::Exists,
+            (409 | 404, _) => StoreError::Changed,
+            _ => StoreError::Unavailable(format!("the API server refuses: {}", status.message)),
+        }),
+        Ok(Err(error)) => Err(StoreError::Unavailable(format!("the API server cannot be reached: {error}"))),
+        Err(_) => Err(StoreError::Unavailable("the API server does not answer".to_owned())),
+    }
+}
+
+impl ApprovalStore for KubeStore {
+    fn create(&self, request: ApprovalRequest) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
+        Box::pin(async move {
+            let api = self.api(&request.namespace().unwrap_or_default());
+            within(api.create(&PostParams::default(), &request)).await
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ApprovalRequest>, StoreError>> {
+        Box::pin(async move {
+            let api = self.api(namespace);
+            within(api.get_opt(name)).await
+        })
+    }
+
+    fn spend(
+        &self,
+        mut request: ApprovalRequest,
+        by: Consumption,
+    ) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
+        Box::pin(async move {
+            let status = request.status.get_or_insert_default();
+            if status.phase != Some(Phase::Approved) || status.consumption.is_some() {
+                return Err(StoreError::Changed);
+            }
+            status.consumption = Some(by);
+            let api = self.api(&request.namespace().unwrap_or_default());
+            let name = request.name_any();
+            within(api.replace_status(&name, &PostParams::default(), &request)).await
+        })
+    }
+}

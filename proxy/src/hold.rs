@@ -1,0 +1,367 @@
+//! A held call: its digest, its approval request, the wait, and the second decision.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ResourceExt;
+use serde_json::Value;
+use turnpike_audit::{Stage, Verdict as Recorded};
+use turnpike_crds::{AgentIdentity, ApprovalRequest, ApprovalRequestSpec, CallSummary, PolicyReference};
+use turnpike_policy::{
+    Facts, Permit,
+    caller::{Caller, Identity},
+    decide::{Hold, Stale, resume},
+    digest::{CallDigest, CallDigester},
+};
+
+use crate::{
+    answer::collect,
+    egress::Canonical,
+    gate::{Held, StoreError, Waited, approval_of},
+    journey::{ApproveHint, Gateway, Refused, denied},
+    policies::InForce,
+    record::{ApprovalNote, CallRecord},
+    refusal::Refusal,
+};
+
+/// A decision to hold, and the policies that made it.
+pub(crate) struct Wanted<'a> {
+    pub(crate) hold: Hold,
+    pub(crate) in_force: &'a InForce,
+}
+
+/// Longest body that an approver is shown, in bytes of JSON.
+const SHOWN_BYTES: usize = 8 * 1024;
+/// Longest value in it.
+const SHOWN_VALUE: usize = 512;
+
+/// Headers that change what Google does with a call, or what its body means. Only these are part of the
+/// digest: a client sends others anew with every try.
+const DIGESTED: &[&str] = &[
+    "content-encoding",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "range",
+    "x-goog-acl",
+    "x-goog-copy-source",
+    "x-goog-if-generation-match",
+    "x-goog-if-metageneration-match",
+];
+
+/// Holds a call until a person approves it. Gives the permit to send it, with its whole body, once the
+/// approval is spent on it.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) async fn hold(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Caller,
+    canonical: &Canonical,
+    body: Incoming,
+    wanted: &Wanted<'_>,
+) -> Result<(Permit, Bytes), Refused> {
+    let body = collect(body, gateway.limits.held_bytes).await.map_err(|why| match why {
+        None => Refusal::denied(
+            "BODY_TOO_LARGE_TO_HOLD",
+            format!(
+                "the call needs an approval, which covers its whole body, and bodies over {} bytes are not held",
+                gateway.limits.held_bytes
+            ),
+        ),
+        Some(error) => Refusal::invalid("BODY_BROKE_OFF", format!("the request's body broke off: {error}")),
+    })?;
+    record.request_bytes.store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    let digest = digest(caller, record, canonical, &body);
+    let held = describe(record, caller, canonical, &body, digest, wanted);
+    let request = gateway.gate.open(&held).await.map_err(|error| unavailable(&error))?;
+    note(record, &request);
+    record.verdict = Recorded::Hold;
+    record.reason = "APPROVAL_REQUESTED";
+    gateway.metrics.decided("hold", record.reason);
+    if let Err(error) = record.write_later(Stage::Held) {
+        return Err(Box::new(Refusal::unavailable(
+            "AUDIT_UNAVAILABLE",
+            format!("Turnpike holds no call unrecorded, and the record cannot be written: {error}."),
+        )));
+    }
+    let counted = gateway.metrics.hold();
+    let waited = gateway.gate.wait(request, held.hold_for).await;
+    drop(counted);
+    let approved = match waited {
+        Waited::Approved(request) => request,
+        Waited::Denied(request) => {
+            note(record, &request);
+            return Err(Box::new(refused_by_person(&request)));
+        }
+        Waited::Expired(request) => {
+            note(record, &request);
+            return Err(Box::new(named(
+                Refusal::denied(
+                    "APPROVAL_EXPIRED",
+                    format!(
+                        "Nobody approved {} in time, so Turnpike denies the call. Make the same call again to ask anew.",
+                        full_name(&request)
+                    ),
+                ),
+                &request,
+            )));
+        }
+        Waited::StillPending(request) => return Err(Box::new(still_pending(gateway, &request))),
+        Waited::Gone { name } => {
+            return Err(Box::new(Refusal::denied(
+                "APPROVAL_WITHDRAWN",
+                format!("The approval request {name} was deleted. Make the same call again to ask anew."),
+            )));
+        }
+    };
+    note(record, &approved);
+    let permit = decide_again(gateway, record, caller, &digest, &approved)?;
+    let spent = gateway.gate.spend(*approved, record.id).await.map_err(|error| match error {
+        StoreError::Changed => Box::new(Refusal::denied(
+            "APPROVAL_SPENT",
+            "The approval was used by another copy of this call, or withdrawn. Make the same call again to ask anew.",
+        )),
+        error => unavailable(&error),
+    })?;
+    note(record, &spent);
+    Ok((permit, body))
+}
+
+/// Decides again, under the policies of now, with the approval in hand.
+fn decide_again(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Caller,
+    digest: &CallDigest,
+    approved: &ApprovalRequest,
+) -> Result<Permit, Refused> {
+    let approval = approval_of(approved).map_err(|e| Refusal::denied("APPROVAL_MALFORMED", e.to_string()))?;
+    let in_force = gateway.policies.load().clone();
+    let facts = Facts { caller, calls: &record.calls, now: Timestamp::now() };
+    let resumed = resume(&in_force.set, &facts, digest, &approval);
+    record.set = Some(in_force.set.clone());
+    record.policy_digest = Some(in_force.digest.clone());
+    // The rules that matched before belong to the set of before.
+    record.hits = turnpike_policy::decide(&in_force.set, &facts).hits;
+    resumed.map_err(|stale| {
+        let again = "Make the same call again to ask anew.";
+        Box::new(match stale {
+            Stale::Denied(denial) => denied(&in_force, record, denial, caller),
+            Stale::OtherCall => {
+                named(Refusal::denied("APPROVAL_FOR_OTHER_CALL", format!("The approval is for another call. {again}")), approved)
+            }
+            Stale::Expired => {
+                named(Refusal::denied("APPROVAL_EXPIRED", format!("The approval was not used in time. {again}")), approved)
+            }
+            Stale::PolicyChanged(id) => {
+                let rule = in_force.set.rule(id);
+                named(
+                    Refusal::denied(
+                        "APPROVAL_SUPERSEDED",
+                        format!(
+                            "The policies changed since the approval was asked for: rule {:?} of policy {}/{} wants a \
+                             new one. {again}",
+                            rule.rule.name, rule.policy.namespace, rule.policy.name
+                        ),
+                    ),
+                    approved,
+                )
+            }
+        })
+    })
+}
+
+fn digest(caller: &Caller, record: &CallRecord, canonical: &Canonical, body: &[u8]) -> CallDigest {
+    let target = &canonical.target;
+    let headers: Vec<(&str, &[u8])> = DIGESTED
+        .iter()
+        .flat_map(|name| canonical.headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
+        .collect();
+    let parts = [target.verb(), target.host(), target.path(), target.query()];
+    let mut digester = CallDigester::new(caller, &record.calls, &parts, &headers);
+    digester.body(body);
+    digester.finish()
+}
+
+fn describe(
+    record: &CallRecord,
+    caller: &Caller,
+    canonical: &Canonical,
+    body: &[u8],
+    digest: CallDigest,
+    wanted: &Wanted<'_>,
+) -> Held {
+    let set = &wanted.in_force.set;
+    let mut policies: Vec<PolicyReference> = wanted
+        .hold
+        .rules
+        .iter()
+        .map(|id| {
+            let found = set.rule(*id);
+            PolicyReference {
+                namespace: found.policy.namespace.clone(),
+                name: found.policy.name.clone(),
+                uid: found.policy.uid.clone(),
+                generation: found.policy.generation,
+                rule: found.rule.name.clone(),
+            }
+        })
+        .collect();
+    // The request stands where the agent's own team looks; a guardrail's namespace only where the agent
+    // has none, or only a guardrail asks.
+    let own = caller.namespace().and_then(|ns| policies.iter().position(|p| p.namespace == ns));
+    policies.swap(0, own.unwrap_or(0));
+    let namespace = policies.first().map(|p| p.namespace.clone()).unwrap_or_default();
+    let mut traits: Vec<String> = Vec::new();
+    for name in record.calls.iter().flat_map(|c| c.traits.names()) {
+        if !traits.iter().any(|t| t == name) {
+            traits.push(name.to_owned());
+        }
+    }
+    let target = &canonical.target;
+    Held {
+        namespace,
+        prefix: prefix(caller),
+        spec: ApprovalRequestSpec {
+            agent: AgentIdentity {
+                name: caller.name(),
+                issuer: Some(caller.issuer.clone()),
+                session: Some(caller.session.clone()),
+            },
+            call: CallSummary {
+                method: record.calls.first().map_or("", |c| c.method).to_owned(),
+                resources: record.calls.iter().flat_map(|c| &c.resources).map(|r| shortened(&r.name, 2000)).take(16).collect(),
+                verb: target.verb().to_owned(),
+                url: shortened(&format!("https://{}{}", target.host(), target.path_and_query()), 8000),
+                traits,
+                body: shown_body(record, caller, body, wanted.in_force),
+                body_bytes: i64::try_from(body.len()).unwrap_or(i64::MAX),
+            },
+            policies,
+            digest: digest.to_string(),
+            expires_at: Time(Timestamp::UNIX_EPOCH),
+        },
+        digest,
+        hold_for: Duration::from_millis(wanted.hold.times.hold_for_ms),
+        expires_after: Duration::from_millis(wanted.hold.times.expires_after_ms),
+    }
+}
+
+/// The body as an approver may see it: JSON only, masked by the plan of its own method, shortened.
+fn shown_body(record: &CallRecord, caller: &Caller, body: &[u8], in_force: &InForce) -> Option<String> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    in_force.set.mask_plan(caller, &record.calls).apply(&mut value);
+    shorten_values(&mut value);
+    let text = serde_json::to_string_pretty(&value).ok()?;
+    Some(shortened(&text, SHOWN_BYTES))
+}
+
+fn shorten_values(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > SHOWN_VALUE => *text = shortened(text, SHOWN_VALUE),
+        Value::Array(items) => items.iter_mut().for_each(shorten_values),
+        Value::Object(fields) => fields.values_mut().for_each(shorten_values),
+        _ => {}
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut end = most;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}... ({} bytes in all)", &text[..end], text.len())
+}
+
+/// The first part of a request's name: the agent's, as far as a Kubernetes name can hold it.
+fn prefix(caller: &Caller) -> String {
+    let name = match &caller.identity {
+        Identity::ServiceAccount { name, .. } => name.clone(),
+        Identity::Oidc { subject, .. } => subject.clone(),
+    };
+    let safe: String = name
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(40)
+        .collect();
+    let trimmed = safe.trim_matches('-');
+    if trimmed.is_empty() { "agent".to_owned() } else { trimmed.to_owned() }
+}
+
+fn note(record: &mut CallRecord, request: &ApprovalRequest) {
+    let status = request.status.as_ref();
+    record.approval = Some(ApprovalNote {
+        namespace: request.namespace().unwrap_or_default(),
+        name: request.name_any(),
+        decided_by: status.map(|s| s.decided_by.clone()).unwrap_or_default(),
+        reason: status.and_then(|s| s.reason.clone()),
+    });
+}
+
+fn full_name(request: &ApprovalRequest) -> String {
+    format!("{}/{}", request.namespace().unwrap_or_default(), request.name_any())
+}
+
+fn rule_of(request: &ApprovalRequest) -> String {
+    request
+        .spec
+        .policies
+        .first()
+        .map(|p| format!("rule {:?} of policy {}/{}", p.rule, p.namespace, p.name))
+        .unwrap_or_default()
+}
+
+fn named(refusal: Refusal, request: &ApprovalRequest) -> Refusal {
+    refusal
+        .with("approvalRequest", full_name(request))
+        .with("method", request.spec.call.method.clone())
+}
+
+fn refused_by_person(request: &ApprovalRequest) -> Refusal {
+    let status = request.status.clone().unwrap_or_default();
+    let by = if status.decided_by.is_empty() { "an approver".to_owned() } else { status.decided_by.join(", ") };
+    let words = status.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
+    named(
+        Refusal::denied(
+            "APPROVAL_DENIED",
+            format!("Turnpike denies the call: {by} denied {} ({}).{words}", full_name(request), rule_of(request)),
+        ),
+        request,
+    )
+}
+
+fn still_pending(gateway: &Gateway, request: &ApprovalRequest) -> Refusal {
+    let name = request.name_any();
+    let command = match &gateway.approve_hint {
+        ApproveHint::Cluster => {
+            format!("kubectl turnpike approve -n {} {name}", request.namespace().unwrap_or_default())
+        }
+        ApproveHint::Standalone(dir) => format!("kubectl-turnpike --config {} approve {name}", dir.display()),
+    };
+    let refusal = Refusal::denied(
+        "APPROVAL_PENDING",
+        format!(
+            "Turnpike holds this call for approval: {}, {}. Ask an approver to run: {command}. Then make the same \
+             call again.",
+            full_name(request),
+            rule_of(request)
+        ),
+    );
+    named(refusal, request).with("approve", command)
+}
+
+fn unavailable(error: &StoreError) -> Refused {
+    Box::new(Refusal::unavailable(
+        "APPROVAL_UNAVAILABLE",
+        format!("The call needs an approval, and none can be asked for now: {error}."),
+    ))
+}

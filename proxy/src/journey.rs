@@ -1,0 +1,356 @@
+//! A call's journey: from a request on an intercepted connection to an answer.
+//!
+//! normalise, identify, classify, decide, hold, record, mint, seal, send, mask, record. Each step has its
+//! own module; this one is the order of the steps and the answers when one of them says no. Policies are
+//! looked up per request, so a change takes effect on open connections.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use smallvec::SmallVec;
+use turnpike_audit::{Stage, Verdict as Recorded};
+use turnpike_policy::{
+    Facts, Permit, Verdict, call::Call, caller::Caller, catalog::Catalog, decide, decide::Denial,
+};
+use uuid::Uuid;
+
+use crate::{
+    answer::{self, Reading},
+    body::{AnswerBody, RequestBody},
+    credential::Credentials,
+    egress::{Canonical, Egress, Outbound},
+    gate::Gate,
+    hold,
+    identity::{Identifier, IdentityError, bearer},
+    metrics::Metrics,
+    normalise::{normalise, user_agent},
+    outcome::Outcome,
+    policies::{InForce, Policies},
+    record::{CallRecord, Recorder},
+    recording::Recordings,
+    refusal::Refusal,
+};
+
+/// Limits on what is held in memory.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest answer that is read to be masked.
+    pub answer_bytes: usize,
+    /// Largest request body that is held for an approval.
+    pub held_bytes: usize,
+}
+
+/// How an approver approves here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApproveHint {
+    /// With kubectl.
+    Cluster,
+    /// With the plugin on this configuration directory.
+    Standalone(std::path::PathBuf),
+}
+
+/// Everything that a call needs on its way.
+#[derive(Debug)]
+pub struct Gateway {
+    /// All methods.
+    pub catalog: &'static Catalog,
+    /// Policies in force.
+    pub policies: Arc<Policies>,
+    /// Verifies tokens.
+    pub identifier: Identifier,
+    /// Holds calls.
+    pub gate: Gate,
+    /// Writes records.
+    pub recorder: Arc<Recorder>,
+    /// Mints credentials.
+    pub credentials: Credentials,
+    /// Sends.
+    pub egress: Arc<Egress>,
+    /// Masked bodies.
+    pub recordings: Arc<Recordings>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Limits.
+    pub limits: Limits,
+    /// What an approver is told to run, before the request's name: `kubectl turnpike approve -n NAMESPACE`.
+    pub approve_hint: ApproveHint,
+}
+
+/// What is known of the connection a request arrives on.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The agent's address.
+    pub peer: SocketAddr,
+    /// The host that SNI and CONNECT named, in canonical form.
+    pub authority: Arc<str>,
+    /// Who authenticated with the CONNECT request.
+    pub caller: Option<Arc<Caller>>,
+}
+
+/// A call that may go upstream, with all that sending it takes.
+struct Cleared {
+    canonical: Canonical,
+    body: RequestBody,
+    permit: Permit,
+    caller: Arc<Caller>,
+    in_force: Arc<InForce>,
+}
+
+/// Boxed, because it is large and rare.
+pub(crate) type Refused = Box<Refusal>;
+
+/// Takes one request from arrival to answer.
+pub async fn travel(
+    gateway: Arc<Gateway>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let mut record = arrive(&gateway, &connection, &request);
+    match clear(&gateway, &connection, request, &mut record).await {
+        Ok(cleared) => forward(&gateway, cleared, record).await,
+        Err(refusal) => refuse(&gateway, record, *refusal),
+    }
+}
+
+fn arrive(gateway: &Gateway, connection: &Connection, request: &Request<Incoming>) -> CallRecord {
+    CallRecord {
+        recorder: gateway.recorder.clone(),
+        id: Uuid::now_v7(),
+        started: Timestamp::now(),
+        clock: std::time::Instant::now(),
+        peer: connection.peer,
+        caller: connection.caller.clone(),
+        verb: request.method().as_str().to_owned(),
+        host: connection.authority.to_string(),
+        path: request.uri().path().chars().take(2048).collect(),
+        user_agent: user_agent(request),
+        calls: SmallVec::new(),
+        set: None,
+        policy_digest: None,
+        hits: SmallVec::new(),
+        would: None,
+        verdict: Recorded::Deny,
+        reason: "UNDECIDED",
+        message: None,
+        approval: None,
+        credential: None,
+        request_bytes: Arc::default(),
+    }
+}
+
+/// Records a refusal and answers with it. A refusal that cannot be recorded is answered all the same:
+/// nothing has left.
+fn refuse(gateway: &Gateway, mut record: CallRecord, refusal: Refusal) -> Response<AnswerBody> {
+    record.verdict = Recorded::Deny;
+    record.reason = refusal.reason;
+    record.message = Some(refusal.message.clone());
+    gateway.metrics.decided("deny", refusal.reason);
+    if let Err(error) = record.write_later(Stage::Refused) {
+        tracing::error!(call = %record.id, %error, "a refusal cannot be recorded");
+    }
+    refusal.into_response(record.id)
+}
+
+/// Everything up to the point where the call may go upstream.
+async fn clear(
+    gateway: &Gateway,
+    connection: &Connection,
+    request: Request<Incoming>,
+    record: &mut CallRecord,
+) -> Result<Cleared, Refused> {
+    let (parts, body) = request.into_parts();
+    let caller = identify(gateway, connection, &parts.headers).await?;
+    record.caller = Some(caller.clone());
+    let canonical = normalise(&parts, &connection.authority)?;
+    record.path = canonical.target.path().to_owned();
+    record.calls = classify(gateway, &canonical)?;
+
+    let in_force = gateway.policies.load().clone();
+    record.set = Some(in_force.set.clone());
+    record.policy_digest = Some(in_force.digest.clone());
+    let facts = Facts { caller: &caller, calls: &record.calls, now: Timestamp::now() };
+    let decision = decide(&in_force.set, &facts);
+    record.hits = decision.hits;
+    record.would = decision.would;
+
+    let (permit, body, in_force) = match decision.verdict {
+        Verdict::Deny(denial) => return Err(Box::new(denied(&in_force, record, denial, &caller))),
+        Verdict::Allow(permit) => {
+            record.reason = "RULE_ALLOWED";
+            let body = match http_body::Body::is_end_stream(&body) {
+                true => RequestBody::whole(Bytes::new()),
+                false => RequestBody::Streaming { inner: body, passed: record.request_bytes.clone() },
+            };
+            (permit, body, in_force)
+        }
+        Verdict::Hold(wanted) => {
+            let held = hold::Wanted { hold: wanted, in_force: &in_force };
+            let (permit, body) = hold::hold(gateway, record, &caller, &canonical, body, &held).await?;
+            record.reason = "APPROVED";
+            (permit, RequestBody::whole(body), gateway.policies.load().clone())
+        }
+    };
+    record.verdict = Recorded::Allow;
+    record.credential = Some(permit.credential().clone());
+    gateway.metrics.decided("allow", record.reason);
+    Ok(Cleared { canonical, body, permit, caller, in_force })
+}
+
+/// Who makes the request: its own bearer token, or what the connection was opened with. Where both prove
+/// somebody, they must prove the same agent.
+async fn identify(
+    gateway: &Gateway,
+    connection: &Connection,
+    headers: &http::HeaderMap,
+) -> Result<Arc<Caller>, Refused> {
+    let own = bearer::authorization(headers);
+    let caller = match (own, &connection.caller) {
+        (Some(token), None) => gateway.identifier.verify(&token).await,
+        (None, Some(caller)) => Ok(caller.clone()),
+        (None, None) => Err(IdentityError::Missing),
+        (Some(token), Some(caller)) => match gateway.identifier.verify(&token).await {
+            Ok(other) if other.identity == caller.identity => Ok(other),
+            Ok(other) => Err(IdentityError::Conflict { connection: caller.name(), request: other.name() }),
+            // The client has a token of its own that is none of ours: it is dropped, not believed.
+            Err(IdentityError::NotAToken | IdentityError::UnknownIssuer(_)) => Ok(caller.clone()),
+            Err(error) => Err(error),
+        },
+    };
+    caller.map_err(|error| Box::new(unidentified(&error)))
+}
+
+/// The refusal for a caller who proves nothing.
+pub(crate) fn unidentified(error: &IdentityError) -> Refusal {
+    let message = format!("Turnpike does not know who calls: {error}.");
+    match error {
+        IdentityError::Unavailable(_) => Refusal::unavailable(error.reason(), message),
+        _ => Refusal::unauthenticated(error.reason(), message),
+    }
+}
+
+fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<SmallVec<[Call; 1]>, Refused> {
+    let found = gateway
+        .catalog
+        .classify(&canonical.target)
+        .map_err(|unlisted| Box::new(Refusal::denied(unlisted.reason(), unlisted.to_string())))?;
+    let mut calls: SmallVec<[Call; 1]> = SmallVec::new();
+    calls.push(found.call);
+    calls.extend(found.also);
+    Ok(calls)
+}
+
+/// The refusal for a decision, with what to do next.
+pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, caller: &Caller) -> Refusal {
+    let method = record.calls.first().map_or("", |c| c.method);
+    let refusal = match denial {
+        Denial::Rule(id) => {
+            let found = in_force.set.rule(id);
+            let (policy, rule) = (format!("{}/{}", found.policy.namespace, found.policy.name), &found.rule.name);
+            let words = found.rule.message.as_deref().unwrap_or("Ask the owner of the policy if the call is needed.");
+            Refusal::denied(
+                "RULE_DENIED",
+                format!("Turnpike denies {method}: rule {rule:?} of policy {policy}. {words}"),
+            )
+            .with("policy", policy)
+            .with("rule", rule.clone())
+        }
+        Denial::NothingMatched { call, resource } => {
+            let call = record.calls.get(usize::from(call));
+            let name = call.and_then(|c| c.resources.get(usize::from(resource))).map_or("", |r| r.name.as_str());
+            let method = call.map_or(method, |c| c.method);
+            Refusal::denied(
+                "NO_RULE_ALLOWS",
+                format!(
+                    "Turnpike denies {method} on {}: no rule of a policy that selects {} allows it. A policy allows it \
+                     by a rule with methods [{method:?}] and resources [{name:?}].",
+                    if name.is_empty() { "no resource" } else { name },
+                    caller.name(),
+                ),
+            )
+        }
+        Denial::CredentialConflict(a, b) => {
+            let name = |id| {
+                let found = in_force.set.rule(id);
+                format!("{}/{}", found.policy.namespace, found.policy.name)
+            };
+            Refusal::denied(
+                "CREDENTIAL_CONFLICT",
+                format!(
+                    "Turnpike denies {method}: the policies {} and {} let it pass with different credentials. They \
+                     must name the same one.",
+                    name(a),
+                    name(b)
+                ),
+            )
+        }
+    };
+    refusal.with("method", method)
+}
+
+/// Makes the record durable, mints the credential, sends, and passes the answer on.
+async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -> Response<AnswerBody> {
+    let Cleared { mut canonical, body, permit, caller, in_force } = cleared;
+    let reading = reading(gateway, &record, &caller, &in_force);
+    if reading.is_some() {
+        canonical.headers.insert(header::ACCEPT_ENCODING, answer::READABLE);
+        canonical.headers.remove(header::RANGE);
+    }
+    let receipt = match record.write(Stage::Intent).await {
+        Ok(receipt) => receipt,
+        Err(error) => {
+            tracing::error!(call = %record.id, %error, "a call cannot be recorded and is refused");
+            let message =
+                format!("Turnpike lets no call pass unrecorded, and the record cannot be written: {error}.");
+            return refuse(gateway, record, Refusal::unavailable("AUDIT_UNAVAILABLE", message));
+        }
+    };
+    // From here on the intent is on record, so every end is an outcome.
+    let metrics = gateway.metrics.clone();
+    let credential = match gateway.credentials.mint(&permit).await {
+        Ok(credential) => credential,
+        Err(error) => {
+            let message = format!("Turnpike has no credential for this call: {error}.");
+            let refusal = Refusal::unavailable("CREDENTIAL_UNAVAILABLE", message);
+            return failed(Outcome::begin(record, receipt.into_room(), metrics), refusal);
+        }
+    };
+    let (outbound, room) = Outbound::seal(canonical, body, permit, receipt, credential);
+    let mut outcome = Outcome::begin(record, room, metrics);
+    let sent = std::time::Instant::now();
+    match gateway.egress.send(outbound).await {
+        Ok(answer) => {
+            outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+            answer::pass_on(answer, outcome, reading, &gateway.limits, &gateway.metrics).await
+        }
+        Err(error) => {
+            let message = format!("Turnpike allowed the call and got no answer: {error}.");
+            failed(outcome, Refusal::new(http::StatusCode::BAD_GATEWAY, "UNAVAILABLE", error.reason(), message))
+        }
+    }
+}
+
+fn failed(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
+    outcome.status(refusal.http.as_u16());
+    outcome.broke_off(refusal.reason);
+    let id = outcome.record().id;
+    refusal.into_response(id)
+}
+
+/// Whether the answer has to be read, and what for.
+fn reading(gateway: &Gateway, record: &CallRecord, caller: &Arc<Caller>, in_force: &Arc<InForce>) -> Option<Reading> {
+    let media = record.calls.iter().any(|c| c.method == "storage.objects.get");
+    let keep = in_force
+        .set
+        .body_retention(caller)
+        .filter(|_| !media)
+        .map(|r| (gateway.recordings.clone(), Duration::from_millis(r.keep_ms)));
+    let plan = in_force.set.mask_plan(caller, &record.calls);
+    (keep.is_some() || !plan.is_empty()).then(|| Reading {
+        set: in_force.set.clone(),
+        caller: caller.clone(),
+        keep,
+    })
+}

@@ -1,0 +1,274 @@
+//! Connections of agents: one port for CONNECT, for TLS as it is, and for plain HTTP.
+//!
+//! The first byte tells which: a TLS record begins with 0x16, everything else must be HTTP/1. CONNECT leads
+//! to TLS inside the tunnel. TLS is always taken apart; nothing is ever tunnelled blindly.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::sync::CancellationToken;
+use turnpike_policy::{caller::Caller, canonical::Target};
+use uuid::Uuid;
+
+use crate::{
+    body::AnswerBody,
+    identity::bearer,
+    journey::{self, Connection, Gateway, travel},
+    refusal::Refusal,
+    tls::Interceptor,
+};
+
+/// Limits on connections.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// How long a TLS handshake, or the head of a request, may take; also how long a connection may idle.
+    pub head_within: Duration,
+    /// Largest head of a request, in bytes.
+    pub head_bytes: usize,
+    /// Calls at once on one HTTP/2 connection.
+    pub streams: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { head_within: Duration::from_secs(60), head_bytes: 64 * 1024, streams: 128 }
+    }
+}
+
+/// Accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where calls go.
+    pub gateway: Arc<Gateway>,
+    /// Certificates.
+    pub interceptor: Arc<Interceptor>,
+    /// Limits.
+    pub limits: ConnectionLimits,
+}
+
+/// How long open calls may go on once the proxy is told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+impl Listener {
+    /// Accepts until it is told to stop, then lets open calls end.
+    pub async fn run(self: Arc<Self>, socket: TcpListener, stop: CancellationToken) {
+        let open = tokio_util::task::TaskTracker::new();
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = socket.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of descriptors, most likely: others must end first.
+                        tracing::warn!(%error, "a connection cannot be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+            };
+            let (listener, stop) = (self.clone(), stop.clone());
+            open.spawn(async move {
+                let counted = listener.gateway.metrics.connection();
+                if let Err(error) = listener.serve(stream, peer, stop).await {
+                    tracing::debug!(%peer, error, "a connection ended");
+                }
+                drop(counted);
+            });
+        }
+        open.close();
+        if tokio::time::timeout(DRAIN, open.wait()).await.is_err() {
+            tracing::warn!(connections = open.len(), "connections were still open when the time to drain was over");
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+        stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        let mut first = [0u8; 1];
+        let peeked = tokio::time::timeout(self.limits.head_within, stream.peek(&mut first));
+        match peeked.await.map_err(|_| "it sent nothing")?.map_err(|e| e.to_string())? {
+            0 => Ok(()),
+            _ if first[0] == 0x16 => self.intercept(stream, peer, None, None, stop).await,
+            _ => self.plain(stream, peer, stop).await,
+        }
+    }
+
+    /// Plain HTTP/1: CONNECT, and a health check.
+    async fn plain(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+        let listener = self.clone();
+        let stopped = stop.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (listener, stop) = (listener.clone(), stop.clone());
+            async move { Ok::<_, Infallible>(listener.plain_request(request, peer, stop).await) }
+        });
+        let connection = self.http1().serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            done = connection.as_mut() => done.map_err(|e| e.to_string()),
+            () = stopped.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await.map_err(|e| e.to_string())
+            }
+        }
+    }
+
+    async fn plain_request(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) -> Response<AnswerBody> {
+        if request.method() == Method::CONNECT {
+            return match self.connect(request, peer, stop).await {
+                Ok(answer) => answer,
+                Err(refusal) => refusal.into_response(Uuid::now_v7()),
+            };
+        }
+        if request.uri().authority().is_none() && request.method() == Method::GET && request.uri().path() == "/healthz" {
+            return Response::new(AnswerBody::whole(Bytes::from_static(b"ok\n")));
+        }
+        let refusal = Refusal::invalid(
+            "PLAINTEXT",
+            "Google's APIs are called over TLS: use this proxy by CONNECT (HTTPS_PROXY), not by plain HTTP",
+        );
+        refusal.into_response(Uuid::now_v7())
+    }
+
+    async fn connect(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let named = request.uri().authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
+        let host = self.host(&named)?;
+        let caller = match bearer::proxy_authorization(request.headers()) {
+            None => None,
+            Some(token) => Some(self.gateway.identifier.verify(&token).await.map_err(|error| {
+                let mut refusal = journey::unidentified(&error);
+                if refusal.http == StatusCode::UNAUTHORIZED {
+                    refusal.http = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+                }
+                refusal
+            })?),
+        };
+        let listener = self.clone();
+        tokio::spawn(async move {
+            let tunnelled = async {
+                let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
+                listener.intercept(TokioIo::new(upgraded), peer, Some(host), caller, stop).await
+            };
+            if let Err(error) = tunnelled.await {
+                tracing::debug!(%peer, error, "a tunnel ended");
+            }
+        });
+        Ok(Response::new(AnswerBody::Whole(None)))
+    }
+
+    /// The canonical form of an authority that Turnpike serves.
+    fn host(&self, authority: &str) -> Result<Arc<str>, Refusal> {
+        let target = Target::new("CONNECT", authority, "/").map_err(crate::normalise::malformed)?;
+        if !self.gateway.catalog.is_google_host(target.host()) {
+            return Err(Refusal::denied(
+                "HOST_UNKNOWN",
+                format!("{} is no host of a Google API, and Turnpike lets nothing else pass", target.host()),
+            ));
+        }
+        Ok(Arc::from(target.host()))
+    }
+
+    /// Ends the agent's TLS and serves what is inside.
+    async fn intercept<I>(
+        self: &Arc<Self>,
+        io: I,
+        peer: SocketAddr,
+        connect: Option<Arc<str>>,
+        caller: Option<Arc<Caller>>,
+        stop: CancellationToken,
+    ) -> Result<(), String>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let handshake = async {
+            let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io)
+                .await
+                .map_err(|e| format!("no TLS: {e}"))?;
+            let hello = start.client_hello();
+            let sni = hello.server_name().ok_or("the TLS handshake names no server (SNI)")?;
+            let host = self.host(sni).map_err(|r| r.message)?;
+            if connect.as_ref().is_some_and(|c| *c != host) {
+                return Err(format!("CONNECT names {} and SNI {host}", connect.as_deref().unwrap_or_default()));
+            }
+            let config = self.interceptor.config_for(&host).map_err(|e| e.to_string())?;
+            let stream = start.into_stream(config).await.map_err(|e| format!("TLS: {e}"))?;
+            Ok((stream, host))
+        };
+        let (stream, authority) =
+            tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await.map_err(|_| "the TLS handshake took too long")??;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let connection = Connection { peer, authority, caller };
+        let gateway = self.gateway.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (gateway, connection) = (gateway.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(travel(gateway, connection, request).await) }
+        });
+        let io = TokioIo::new(stream);
+        let graceful = GracefulShutdown::new();
+        if http2 {
+            let served = self.http2().serve_connection(io, service);
+            drain(graceful, served, stop).await
+        } else {
+            let served = self.http1().serve_connection(io, service);
+            drain(graceful, served, stop).await
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head_within)
+            .max_buf_size(self.limits.head_bytes.max(8192));
+        builder
+    }
+
+    fn http2(&self) -> hyper::server::conn::http2::Builder<TokioExecutor> {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams)
+            .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(2 << 20)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        builder
+    }
+}
+
+/// Serves a connection to its end, and tells it to come to one when the proxy stops.
+async fn drain<C>(graceful: GracefulShutdown, connection: C, stop: CancellationToken) -> Result<(), String>
+where
+    C: hyper_util::server::graceful::GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let watched = graceful.watch(connection);
+    let mut watched = std::pin::pin!(watched);
+    tokio::select! {
+        done = watched.as_mut() => return done.map_err(|e| e.to_string()),
+        () = stop.cancelled() => {}
+    }
+    let (done, ()) = tokio::join!(watched, graceful.shutdown());
+    done.map_err(|e| e.to_string())
+}

@@ -1,0 +1,138 @@
+//! One canonical request, or a named refusal. What goes upstream is built from what this returns, never
+//! from the agent's bytes.
+
+use http::{HeaderMap, HeaderValue, Request, Uri, header, request::Parts};
+use turnpike_policy::canonical::{Malformed, Target};
+
+use crate::{egress::Canonical, refusal::Refusal};
+
+/// Headers that end here: of one hop (RFC 9110, section 7.6.1), or credentials of the client, or claims
+/// about where it comes from.
+const DROPPED: &[&str] = &[
+    "connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "keep-alive",
+    "proxy-connection",
+    "expect",
+    "host",
+    "content-length",
+    "authorization",
+    "cookie",
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-goog-api-key",
+    "x-goog-authenticated-user-email",
+    "x-goog-authenticated-user-id",
+    "x-goog-iam-authorization-token",
+    "x-goog-iam-authority-selector",
+    "x-goog-user-project",
+    "x-serverless-authorization",
+];
+
+/// Headers that would make Google execute another method than the request line says.
+const OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Makes the canonical form of a request that arrived on a connection for `authority`.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
+    let named = authority_of(parts)?;
+    let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let target = Target::new(parts.method.as_str(), named, path_and_query).map_err(malformed)?;
+    if target.host() != authority {
+        return Err(Refusal::new(
+            http::StatusCode::MISDIRECTED_REQUEST,
+            "INVALID_ARGUMENT",
+            "AUTHORITY_MISMATCH",
+            format!(
+                "the connection is for {authority} and the request for {}: SNI, CONNECT and Host must name the \
+                 same host",
+                target.host()
+            ),
+        ));
+    }
+    if let Some(name) = OVERRIDES.iter().find(|n| parts.headers.contains_key(**n)) {
+        return Err(Refusal::invalid(
+            "METHOD_OVERRIDE",
+            format!("the header {name} would turn this into another call: make that call itself"),
+        ));
+    }
+    if parts.headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::invalid("UPGRADE", "upgrades to other protocols are not passed on"));
+    }
+    let unsendable =
+        |e: &dyn std::fmt::Display| Refusal::invalid("TARGET_MALFORMED", format!("the target cannot be sent on: {e}"));
+    let uri = Uri::builder()
+        .scheme("https")
+        .authority(target.host())
+        .path_and_query(target.path_and_query())
+        .build()
+        .map_err(|e| unsendable(&e))?;
+    let host = HeaderValue::from_str(target.host()).map_err(|e| unsendable(&e))?;
+    Ok(Canonical { target, uri, host, method: parts.method.clone(), headers: kept(&parts.headers) })
+}
+
+/// The one authority that a request names.
+fn authority_of(parts: &Parts) -> Result<&str, Refusal> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err(Refusal::invalid("HOST_REPEATED", "the request names two hosts")),
+        (Some(value), None) => Some(
+            value.to_str().map_err(|_| Refusal::invalid("HOST_MALFORMED", "the Host header is not a host name"))?,
+        ),
+        (None, _) => None,
+    };
+    let uri = parts.uri.authority().map(http::uri::Authority::as_str);
+    match (uri, host) {
+        (Some(uri), Some(host)) if !same_authority(uri, host) => Err(Refusal::new(
+            http::StatusCode::MISDIRECTED_REQUEST,
+            "INVALID_ARGUMENT",
+            "AUTHORITY_MISMATCH",
+            "the request's target and its Host header name different hosts",
+        )),
+        (Some(name), _) | (None, Some(name)) => Ok(name),
+        (None, None) => Err(Refusal::invalid("HOST_MISSING", "the request names no host")),
+    }
+}
+
+fn same_authority(a: &str, b: &str) -> bool {
+    let bare = |s: &str| s.strip_suffix(":443").unwrap_or(s).to_ascii_lowercase();
+    bare(a) == bare(b)
+}
+
+fn kept(headers: &HeaderMap) -> HeaderMap {
+    // Connection can name further headers of this hop.
+    let mut named: Vec<String> = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        if let Ok(text) = value.to_str() {
+            named.extend(text.split(',').map(|n| n.trim().to_ascii_lowercase()));
+        }
+    }
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if !DROPPED.contains(&name.as_str()) && !named.iter().any(|n| n == name.as_str()) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// The refusal for a target that cannot be understood in one way only.
+pub fn malformed(error: Malformed) -> Refusal {
+    Refusal::invalid(error.reason(), error.to_string())
+}
+
+/// The client's name for itself.
+pub fn user_agent<B>(request: &Request<B>) -> Option<String> {
+    let value = request.headers().get(header::USER_AGENT)?.to_str().ok()?;
+    Some(value.chars().take(512).collect())
+}

@@ -1,0 +1,109 @@
+//! The end of a call: recorded exactly once, however it ends.
+
+use std::sync::Arc;
+
+use turnpike_audit::{MaskHit, OutcomeRecord, Stage};
+use turnpike_policy::mask::Masked;
+
+use crate::{metrics::Metrics, record::CallRecord, spool::OutcomeRoom};
+
+/// A call that went upstream and whose end is still to be recorded. Dropping it records the end.
+#[derive(Debug)]
+pub struct Outcome {
+    record: CallRecord,
+    room: Option<OutcomeRoom>,
+    metrics: Arc<Metrics>,
+    status: u16,
+    upstream_us: Option<u64>,
+    bytes: u64,
+    masked: Vec<Masked>,
+    error: Option<String>,
+    ended: bool,
+}
+
+impl Outcome {
+    /// Begins when the call is sent.
+    pub fn begin(record: CallRecord, room: OutcomeRoom, metrics: Arc<Metrics>) -> Self {
+        Self {
+            record,
+            room: Some(room),
+            metrics,
+            status: 0,
+            upstream_us: None,
+            bytes: 0,
+            masked: Vec::new(),
+            error: None,
+            ended: false,
+        }
+    }
+
+    /// The record so far.
+    pub fn record(&self) -> &CallRecord {
+        &self.record
+    }
+
+    /// The status that the agent gets.
+    pub fn status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// How long the head of Google's answer took.
+    pub fn answered_after(&mut self, us: u64) {
+        self.upstream_us = Some(us);
+    }
+
+    /// Bytes of the answer's body that went to the agent.
+    pub fn passed(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// What was masked.
+    pub fn masked(&mut self, masked: Vec<Masked>) {
+        self.masked = masked;
+    }
+
+    /// The answer failed or was cut short.
+    pub fn broke_off(&mut self, why: &str) {
+        self.error = Some(why.to_owned());
+        self.ended = true;
+    }
+
+    /// The answer was passed on to its end.
+    pub fn completed(&mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        if !self.ended && self.error.is_none() {
+            self.error = Some("the agent went away before the answer ended".to_owned());
+        }
+        let latency = self.record.clock.elapsed();
+        self.metrics.finished(latency, self.upstream_us, self.status);
+        let masked: Vec<MaskHit<'_>> = self
+            .masked
+            .iter()
+            .map(|m| MaskHit { kind: &m.kind, path: &m.path, count: u64::from(m.count) })
+            .collect();
+        let outcome = OutcomeRecord {
+            status: self.status,
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            upstream_us: self.upstream_us,
+            response_bytes: Some(self.bytes),
+            masked: &masked,
+            error: self.error.as_deref(),
+            upstream: None,
+        };
+        let written = match self.record.line(Stage::Outcome(&outcome)) {
+            Ok(line) => self.record.recorder.spool().append_outcome(room, &line).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = written {
+            // The intent is on record; that its outcome is not must show.
+            self.metrics.outcome_lost();
+            tracing::error!(call = %self.record.id, error, "the outcome of a call cannot be recorded");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The interception authority: a root that agents trust, and an issuing intermediate with critical name
+//! constraints (RFC 5280, section 4.2.1.10) for the domains that Turnpike serves. The proxy needs only the
+//! intermediate. In standalone mode both are made at the first start, and the root's key is thrown away:
+//! when the intermediate comes to its end, the folder is made anew.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+/// Why there is no authority.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate or key could not be made or read.
+    #[error("{path}: {source}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// Not a PEM certificate.
+    #[error("{path}: {source}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+}
+
+/// File names in the `ca` folder.
+pub const ROOT: &str = "ca.pem";
+const ISSUING: &str = "issuing.pem";
+const ISSUING_KEY: &str = "issuing-key.pem";
+
+/// The issuing intermediate, ready to sign leaf certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Loads the authority of a folder, and makes one first where there is none. Domains are those that the
+    /// intermediate may issue for.
+    ///
+    /// # Errors
+    /// [`CaError`] names the file.
+    pub fn load_or_create(dir: &Path, domains: &[String]) -> Result<Self, CaError> {
+        if !dir.join(ISSUING_KEY).exists() {
+            create(dir, domains)?;
+        }
+        Self::load(&dir.join(ISSUING), &dir.join(ISSUING_KEY))
+    }
+
+    /// Loads an intermediate from PEM files.
+    ///
+    /// # Errors
+    /// [`CaError`] names the file.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CaError> {
+        let wrong = |path: &Path, source| CaError::Certificate { path: path.to_owned(), source };
+        let pem = read(certificate)?;
+        let key_pair = KeyPair::from_pem(&read(key)?).map_err(|e| wrong(key, e))?;
+        let issuer = Issuer::from_ca_cert_pem(&pem, key_pair).map_err(|e| wrong(certificate, e))?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|source| CaError::Pem { path: certificate.to_owned(), source })?;
+        Ok(Self { issuer, certificate: der })
+    }
+
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// The intermediate's certificate, which is sent with every leaf.
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+}
+
+fn create(dir: &Path, domains: &[String]) -> Result<(), CaError> {
+    fs::create_dir_all(dir).map_err(|source| CaError::File { path: dir.to_owned(), source })?;
+    let wrong = |name: &str| {
+        let path = dir.join(name);
+        move |source| CaError::Certificate { path, source }
+    };
+    let root_key = KeyPair::generate().map_err(wrong(ROOT))?;
+    let root = CertifiedIssuer::self_signed(authority("Turnpike root", 10 * 365, 1), root_key).map_err(wrong(ROOT))?;
+    let issuing_key = KeyPair::generate().map_err(wrong(ISSUING_KEY))?;
+    let mut params = authority("Turnpike issuing", 2 * 365, 0);
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: domains.iter().map(|d| GeneralSubtree::DnsName(d.clone())).collect(),
+        excluded_subtrees: Vec::new(),
+    });
+    let issuing = params.signed_by(&issuing_key, &root).map_err(wrong(ISSUING))?;
+    write(&dir.join(ROOT), root.pem().as_bytes(), 0o644)?;
+    write(&dir.join(ISSUING), issuing.pem().as_bytes(), 0o644)?;
+    // The key comes last: a folder with a key is complete.
+    write(&dir.join(ISSUING_KEY), issuing_key.serialize_pem().as_bytes(), 0o600)
+}
+
+fn authority(name: &str, days: i64, path_length: u8) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::OrganizationName, "Turnpike");
+    subject.push(DnType::CommonName, name);
+    params.distinguished_name = subject;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    super::leaf::valid_for(&mut params, days);
+    params
+}
+
+fn read(path: &Path) -> Result<String, CaError> {
+    fs::read_to_string(path).map_err(|source| CaError::File { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let wrong = |source| CaError::File { path: path.to_owned(), source };
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(wrong)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)
+}

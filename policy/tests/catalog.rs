@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -189,6 +190,50 @@ fn budgets_of_memory_and_repository() {
     let bytes = catalog().heap_bytes();
     println!("{bytes} bytes in memory");
     assert!(bytes < 24 * 1024 * 1024, "{bytes} bytes in memory");
+}
+
+#[test]
+fn data_that_is_not_the_catalogue_is_refused() {
+    let pack = |text: &str| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(text.as_bytes()).expect("memory");
+        packer.finish().expect("memory")
+    };
+    let error = |packed: &[u8]| {
+        Catalog::load(packed)
+            .map(|c| c.method_count())
+            .map_err(|e| e.to_string())
+    };
+    let good = "turnpike-catalog 1 x\napi a v1 a\n= a.b.get\n0 G v1/b/* n1-3,kb,i2 01\n";
+    assert_eq!(error(&pack(good)), Ok(1));
+    let damaged = |line| Err(format!("the method catalogue is damaged at line {line}"));
+    for (line, text) in [
+        (5, format!("{good}0 X v1/c n1 01\n")),
+        (5, format!("{good}9 G v1/c n1 01\n")),
+        (5, format!("{good}0 G v1/**/**/c n1 01\n")),
+        (5, format!("{good}0 G v1/c z1 01\n")),
+        (5, format!("{good}0 G v1/c n1 ff\n")),
+        (5, format!("{good}0 G v1/c n1 01 more\n")),
+        (5, format!("{good}\n")),
+        (2, "turnpike-catalog 1 x\nalias b a\n".to_owned()),
+    ] {
+        assert_eq!(error(&pack(&text)), damaged(line), "{text}");
+    }
+    let format = Err(
+        "the method catalogue has another format than this build reads (\"turnpike-catalog 1 \")".to_owned(),
+    );
+    for text in [
+        "",
+        "turnpike-catalog 2 x\n",
+        "turnpike-catalog 1 x\n",
+        &good.replace("= a", "= z\n= a"),
+    ] {
+        assert_eq!(error(&pack(text)), format, "{text}");
+    }
+    let mut torn = pack(good);
+    torn.truncate(torn.len() - 4);
+    assert!(error(&torn).is_err_and(|e| e.starts_with("the method catalogue cannot be unpacked")));
+    assert!(error(b"plain").is_err_and(|e| e.starts_with("the method catalogue cannot be unpacked")));
 }
 
 /// Far from the aim of 100,000 lines a second on an optimised build, so that a slow machine does not fail: it

@@ -8,7 +8,7 @@ use super::{
     Catalog, Classified, Row, Unlisted, Verb,
     hosts::Host,
     recipe::Match,
-    trie::{Hit, NodeId, Path},
+    trie::{Element, Hit, NodeId, Path},
 };
 use crate::{
     call::{Call, Transport},
@@ -42,6 +42,7 @@ pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified,
         target,
         found: SmallVec::new(),
         other_verb: false,
+        custom_verb: None,
     };
     search.run(host, Entry::Plain, 0);
     if search.found.is_empty() {
@@ -62,7 +63,6 @@ pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified,
 
 /// A template that fits, with the verb.
 struct Found {
-    row: u32,
     hit: Hit,
     entry: Entry,
     skipped: usize,
@@ -74,6 +74,8 @@ struct Search<'a> {
     found: SmallVec<[Found; 4]>,
     /// Whether a template fits with another verb.
     other_verb: bool,
+    /// What looks like a custom verb behind a name that would fit otherwise.
+    custom_verb: Option<&'a str>,
 }
 
 impl Search<'_> {
@@ -94,6 +96,7 @@ impl Search<'_> {
         let verb = Verb::parse(target.verb());
         // The session of a resumable upload is its method's, whatever verb carries its chunks.
         let session = entry == Entry::Upload && target.query_pairs().any(|(name, _)| name == "upload_id");
+        let custom = custom_verb(target);
         catalog.trie.walk(root, &TargetPath(target), skipped, &mut |hit| {
             let row = &catalog.rows[hit.row as usize];
             let usable = match entry {
@@ -101,21 +104,20 @@ impl Search<'_> {
                 Entry::Upload => row.uploads,
                 Entry::Download => row.downloads,
             };
-            if usable && (session || verb == Some(row.verb)) {
-                self.found.push(Found {
-                    row: hit.row,
-                    hit,
-                    entry,
-                    skipped,
-                });
-            } else if usable {
+            if !usable {
+                return;
+            }
+            if !session && verb != Some(row.verb) {
                 self.other_verb = true;
+            } else if custom.is_some() && catalog.may_be_custom_verb(row) {
+                self.custom_verb = custom;
+            } else {
+                self.found.push(Found { hit, entry, skipped });
             }
         });
     }
 
     fn finish(mut self, host: Host<'_>) -> Result<Classified, Unlisted> {
-        let catalog = self.catalog;
         if self.found.len() > 1 {
             self.drop_less_specific();
         }
@@ -136,6 +138,11 @@ impl Search<'_> {
             target.verb().to_owned(),
             target.path().to_owned(),
         );
+        if let Some(custom) = self.custom_verb {
+            return Err(Unlisted::UnknownCustomVerb {
+                custom: custom.to_owned(),
+            });
+        }
         if self.other_verb {
             return Err(Unlisted::UnknownVerb {
                 host: host_name,
@@ -148,7 +155,6 @@ impl Search<'_> {
         if host.service == "storage" && !json {
             return Err(Unlisted::StorageXml);
         }
-        debug_assert!(catalog.services.contains_key(host.service));
         Err(Unlisted::UnknownMethod {
             host: host_name,
             verb,
@@ -159,7 +165,7 @@ impl Search<'_> {
     /// Orders by specificity, from left to right, and drops what another template is more specific than.
     fn drop_less_specific(&mut self) {
         let (catalog, rows) = (self.catalog, &self.catalog.rows);
-        let elements = |f: &Found| rows[f.row as usize].elements;
+        let elements = |f: &Found| rows[f.hit.row as usize].elements;
         let rank = |f: &Found| {
             let mut ranks: SmallVec<[u8; 16]> = catalog
                 .trie
@@ -173,7 +179,7 @@ impl Search<'_> {
         };
         self.found.sort_by_cached_key(rank);
         // The same template, found strictly and by its escapes.
-        self.found.dedup_by_key(|f| f.row);
+        self.found.dedup_by_key(|f| f.hit.row);
         // Google's router cuts a verb that it knows off before it looks at the path, and then takes no
         // template without it.
         let verb = self
@@ -191,7 +197,7 @@ impl Search<'_> {
 
     fn call(&self, found: &Found, host: Host<'_>) -> Result<Call, Unlisted> {
         let catalog = self.catalog;
-        let row: &Row = &catalog.rows[found.row as usize];
+        let row: &Row = &catalog.rows[found.hit.row as usize];
         let api = &catalog.apis[usize::from(row.api)];
         let method = catalog.ids[row.id.as_usize()];
         let media = self.target.alt() == Alt::Media && found.entry != Entry::Upload;
@@ -221,6 +227,32 @@ impl Search<'_> {
             resources,
         })
     }
+}
+
+impl Catalog {
+    /// Whether Google's router may cut a verb off a path that fits this row: the service has methods with
+    /// custom verbs, and this one is not, but ends in a variable.
+    fn may_be_custom_verb(&self, row: &Row) -> bool {
+        let elements = self.trie.elements(row.elements);
+        let open = matches!(elements.last(), Some(Element::Variable | Element::Rest));
+        open && self
+            .verb_services
+            .contains(self.apis[usize::from(row.api)].service)
+    }
+}
+
+/// The end of the path where it reads like a custom verb, `:peek`: a letter in lower case and only letters.
+///
+/// Discovery does not list every method that Google serves. `versions/1:peek` fits the template of
+/// `versions.get`, and must not pass for it. A colon that belongs to a name is followed by something else
+/// (`sha256:4f..`), or is written `%3A`; projects of a domain (`example.com:acme`) are the one exception.
+fn custom_verb(target: &Target) -> Option<&str> {
+    let last = target.segment_count().checked_sub(1)?;
+    let (name, verb) = target.segment(last).rsplit_once(':')?;
+    let like_verb =
+        verb.starts_with(|c: char| c.is_ascii_lowercase()) && verb.bytes().all(|b| b.is_ascii_alphabetic());
+    let project = name.contains('.') && last > 0 && target.segment(last - 1) == "projects";
+    (like_verb && !project).then_some(verb)
 }
 
 /// A target's path for the trie.

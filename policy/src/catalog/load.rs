@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Api, Catalog, Row, Verb, recipe, trie::Trie};
 use crate::call::{MethodIndex, Traits};
@@ -43,6 +43,7 @@ pub(super) fn load(packed: &[u8]) -> Result<Catalog, LoadError> {
             recipes: Vec::new(),
             trie: Trie::default(),
             services: FxHashMap::default(),
+            verb_services: FxHashSet::default(),
             legacy: FxHashMap::default(),
         },
         recipes: FxHashMap::default(),
@@ -117,6 +118,9 @@ impl Loader {
         let catalog = &mut self.catalog;
         let service = catalog.apis.get(usize::from(api))?.service;
         let root = *catalog.services.get(service)?;
+        if template.contains(':') {
+            catalog.verb_services.insert(service);
+        }
         let number = u32::try_from(catalog.rows.len()).ok()?;
         let elements = catalog.trie.insert(root, template, number)?;
         catalog.rows.push(Row {

@@ -41,6 +41,7 @@ mod trie;
 
 use std::sync::OnceLock;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 pub use load::LoadError;
@@ -58,8 +59,10 @@ pub struct Catalog {
     rows: Vec<Row>,
     recipes: Vec<SmallVec<[recipe::Recipe; 1]>>,
     trie: trie::Trie,
-    services: rustc_hash::FxHashMap<&'static str, trie::NodeId>,
-    legacy: rustc_hash::FxHashMap<&'static str, &'static str>,
+    services: FxHashMap<&'static str, trie::NodeId>,
+    /// Services some of whose methods end in `:verb`.
+    verb_services: FxHashSet<&'static str>,
+    legacy: FxHashMap<&'static str, &'static str>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -208,6 +211,12 @@ pub enum Unlisted {
         /// The canonical path.
         path: String,
     },
+    /// The name ends like a custom verb that the catalogue does not have.
+    #[error("`:{custom}` is no method here; write a colon that belongs to a name as %3A")]
+    UnknownCustomVerb {
+        /// What stands behind the colon.
+        custom: String,
+    },
     /// A batch: many calls in one body, which are to be decided one by one.
     #[error("a batch holds several calls; each must be classified by itself")]
     Batch {
@@ -246,6 +255,7 @@ impl Unlisted {
             Self::UnknownHost { .. } => "HOST_NOT_IN_CATALOG",
             Self::UnknownMethod { .. } => "METHOD_NOT_IN_CATALOG",
             Self::UnknownVerb { .. } => "VERB_NOT_IN_CATALOG",
+            Self::UnknownCustomVerb { .. } => "CUSTOM_VERB_NOT_IN_CATALOG",
             Self::Batch { .. } => "BATCH_REQUEST",
             Self::StorageXml => "STORAGE_XML_API",
             Self::MediaNotOffered { .. } => "MEDIA_NOT_OFFERED",

@@ -9,6 +9,7 @@
 //! n1-7     the name is segments 1 to 6         n2-4.7-9  and then 7 and 8
 //! kWORD    the collection                      i6, i5-7  the id
 //! p2 l4    project, location                   e5        a service account's address, which tells the project
+//! v        project and location, where not told, are looked for in the name (`{+name}` of any shape)
 //! mHEX     bits of the segments that stem from a multi-segment variable: their %2F stays
 //! qNAME    query parameter with the id of what is created        j  the collection stands between name and id
 //! b        the scope is Below                  P         the query's `project` is the name
@@ -53,6 +54,7 @@ pub struct Recipe {
     kind_before_id: bool,
     below: bool,
     query_project: bool,
+    pairs_in_name: bool,
     style: Style,
 }
 
@@ -81,6 +83,7 @@ impl Recipe {
                 "j" => recipe.kind_before_id = true,
                 "b" => recipe.below = true,
                 "P" => recipe.query_project = true,
+                "v" => recipe.pairs_in_name = true,
                 "s" => recipe.style = Style::Storage,
                 "r" => recipe.style = Style::Run,
                 _ => return None,
@@ -165,7 +168,7 @@ impl Match<'_> {
             // A collection below no parent, such as `projects`, stands for itself.
             name.push_str(recipe.kind);
         }
-        if project.is_none() && self.elements.iter().any(is_rest) {
+        if project.is_none() && recipe.pairs_in_name {
             (project, location) = pairs_in(&name, location);
         }
         Ok(Resource {
@@ -308,7 +311,11 @@ fn is_rest(element: &Element) -> bool {
     matches!(element, Element::Rest | Element::RestVerb(_))
 }
 
+/// Adds a part; an empty run of segments is none.
 fn push_part(name: &mut String, part: &str) {
+    if part.is_empty() {
+        return;
+    }
     if !name.is_empty() {
         name.push('/');
     }

@@ -53,7 +53,7 @@ pub(super) struct ElementRange {
 pub(super) struct Hit {
     /// The row.
     pub(super) row: u32,
-    /// Segments that `**` took, 1 where there is none.
+    /// Segments that `**` took; 1 where the template has none.
     pub(super) rest: u16,
     /// Whether an escape had to be read as the character it stands for.
     pub(super) loose: bool,
@@ -63,6 +63,9 @@ pub(super) struct Hit {
 struct Node {
     variable: NodeId,
     rest: NodeId,
+    /// Whether a literal led here: then a run of segments that others follow may be empty, as in
+    /// `documents/**/*` for a collection directly below `documents`.
+    behind_literal: bool,
     /// Whether edges for `*:verb` or `**:verb` exist.
     verbs: bool,
     rows: smallvec::SmallVec<[u32; 2]>,
@@ -73,6 +76,7 @@ impl Default for Node {
         Self {
             variable: NONE,
             rest: NONE,
+            behind_literal: false,
             verbs: false,
             rows: smallvec::SmallVec::new(),
         }
@@ -208,7 +212,9 @@ impl Trie {
         }
         let left = path.len() - at;
         if here.rest != NONE {
-            for taken in 1..=left {
+            // Empty, it must be followed by something: here a segment is left, and rows need none.
+            let least = usize::from(!here.behind_literal);
+            for taken in least..=left {
                 let rest = u16::try_from(taken).unwrap_or(u16::MAX);
                 self.step(here.rest, path, at + taken, Hit { rest, ..hit }, found);
             }
@@ -354,6 +360,7 @@ impl Trie {
         let new = self.node();
         self.edges.insert(key, new);
         self.nodes[node as usize].verbs |= edge != Edge::Literal;
+        self.nodes[new as usize].behind_literal = edge == Edge::Literal;
         new
     }
 }

@@ -35,6 +35,7 @@ struct Plan<'a> {
     kind_before_id: bool,
     below: bool,
     query_project: bool,
+    pairs_in_name: bool,
     service_accounts: bool,
     apps_are_projects: bool,
 }
@@ -44,9 +45,7 @@ impl<'a> Plan<'a> {
         let segments = template.segments.as_slice();
         let start = name_start(template);
         let storage = document.name == "storage";
-        let is_variable = |s: &Segment| {
-            s.variable.is_some() || s.text != Text::Literal(String::new()) && s.literal().is_none()
-        };
+        let is_variable = |s: &Segment| s.variable.is_some() || s.literal().is_none();
         let variables_end = segments
             .iter()
             .rposition(is_variable)
@@ -76,6 +75,7 @@ impl<'a> Plan<'a> {
             kind_before_id: false,
             below: false,
             query_project: false,
+            pairs_in_name: segments[start..].iter().enumerate().any(|(at, s)| free(at, s)),
             service_accounts: matches!(document.name.as_str(), "iam" | "iamcredentials"),
             apps_are_projects: document.name == "appengine",
         };
@@ -185,6 +185,7 @@ impl<'a> Plan<'a> {
             (self.query_id.is_some() && self.kind_before_id, "j"),
             (self.below, "b"),
             (self.query_project, "P"),
+            (self.pairs_in_name, "v"),
             (!self.style.is_empty(), self.style),
         ];
         fields.extend(
@@ -199,6 +200,13 @@ impl<'a> Plan<'a> {
             fields.join(",")
         }
     }
+}
+
+/// Whether a part of a multi-segment variable stands for parts of any kind, so that only the request tells
+/// whether it holds a project: `**`, or a variable where a collection would stand.
+fn free(at: usize, segment: &Segment) -> bool {
+    let multi = segment.variable.as_ref().is_some_and(|(_, multi)| *multi);
+    segment.text == Text::Rest || (at == 0 && multi && segment.text == Text::Any)
 }
 
 /// Where names begin: behind the version, or behind the service's path.

@@ -202,3 +202,74 @@ fn is_literal(part: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A template from a path and the patterns of its parameters.
+    fn template(path: &str, flat: Option<&str>, patterns: &[(&str, &str)]) -> String {
+        let parameters: serde_json::Map<_, _> = patterns
+            .iter()
+            .map(|(name, pattern)| {
+                (
+                    (*name).to_owned(),
+                    serde_json::json!({"location": "path", "pattern": pattern}),
+                )
+            })
+            .collect();
+        let method = serde_json::json!({
+            "id": "a.b.get", "httpMethod": "GET", "path": path, "flatPath": flat, "parameters": parameters,
+        });
+        let document = serde_json::json!({
+            "name": "a", "version": "v1", "rootUrl": "https://a.googleapis.com/", "servicePath": "",
+        });
+        let document: Document = serde_json::from_value(document).expect("a document");
+        let method: Method = serde_json::from_value(method).expect("a method");
+        Template::of(&document, &method).expect("a template").text()
+    }
+
+    #[test]
+    fn patterns_are_spelled_out() {
+        let cases = [
+            (
+                template("v1/{+name}", None, &[("name", "^projects/[^/]+$")]),
+                "v1/projects/*",
+            ),
+            (
+                template("v1/{+name}:run", None, &[("name", "^a/[^/]+/b/.*$")]),
+                "v1/a/*/b/**:run",
+            ),
+            (
+                template("{+folder}/x", None, &[("folder", "folders/[0-9]{0,20}")]),
+                "folders/*/x",
+            ),
+            (
+                template(
+                    "v1/{+p}",
+                    None,
+                    &[("p", "r/([a-z](?:[-a-z]{0,9})?|[1-9])/s/([0-9])")],
+                ),
+                "v1/r/*/s/*",
+            ),
+            // No list of segments: what flatPath says.
+            (
+                template(
+                    "v1/{+p}/x",
+                    Some("v1/r/{rId}/x"),
+                    &[("p", "[a-z](?:[-a-z/]{0,9})?")],
+                ),
+                "v1/r/*/x",
+            ),
+            (template("v1/{+name}", None, &[]), "v1/**"),
+            (template("v1/{name}/c:do", None, &[]), "v1/*/c:do"),
+            (
+                template("v1/{+name}/$export", None, &[("name", "^p/[^/]+$")]),
+                "v1/p/*/$export",
+            ),
+        ];
+        for (actual, expected) in cases {
+            assert_eq!(actual, expected);
+        }
+    }
+}

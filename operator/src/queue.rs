@@ -4,7 +4,9 @@
 //! It holds keys only, never objects: a worker reads the newest state from the caches. Invariants:
 //! 1. A key that is added while a worker has it is handed out again afterwards.
 //! 2. A key waits for the earliest of all times it was added for.
-//! 3. Nothing is lost: every key added is handed out after its time, for as long as somebody asks.
+//! 3. Between two turns of a key there is the queue's spacing, so that a burst of changes, its own writes
+//!    among them, is one turn. A key that had its rest is handed out at once.
+//! 4. Nothing is lost: every key added is handed out after its time, for as long as somebody asks.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,6 +21,9 @@ use tokio::sync::Notify;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// Longest wait after a failure.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Keys that rested are forgotten when there are this many: keys come and go, the map must not only grow.
+const RESTING_SWEEP: usize = 1024;
 
 /// How a worker leaves a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +45,9 @@ pub(crate) struct WorkQueue<K> {
 
 impl<K: Clone + Ord + Hash> WorkQueue<K> {
     /// An empty queue.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(spacing: Duration) -> Self {
         Self {
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(spacing)),
             changed: Notify::new(),
         }
     }
@@ -106,6 +111,10 @@ struct State<K> {
     active: HashMap<K, Option<Instant>>,
     /// Failures in a row.
     failures: HashMap<K, u32>,
+    /// Least time between two turns of a key.
+    spacing: Duration,
+    /// Until when keys rest that had a turn a short while ago. Without spacing it stays empty.
+    resting: HashMap<K, Instant>,
 }
 
 enum Pop<K> {
@@ -114,12 +123,14 @@ enum Pop<K> {
 }
 
 impl<K: Clone + Ord + Hash> State<K> {
-    fn new() -> Self {
+    fn new(spacing: Duration) -> Self {
         Self {
             schedule: BTreeSet::new(),
             waiting: HashMap::new(),
             active: HashMap::new(),
             failures: HashMap::new(),
+            spacing,
+            resting: HashMap::new(),
         }
     }
 
@@ -128,6 +139,7 @@ impl<K: Clone + Ord + Hash> State<K> {
             *again = Some(again.map_or(due, |at| at.min(due)));
             return;
         }
+        let due = self.resting.get(&key).map_or(due, |until| due.max(*until));
         if let Some(at) = self.waiting.get(&key).copied() {
             if at <= due {
                 return;
@@ -147,6 +159,7 @@ impl<K: Clone + Ord + Hash> State<K> {
                     return Pop::Wait(None);
                 };
                 self.waiting.remove(&key);
+                self.resting.remove(&key);
                 self.active.insert(key.clone(), None);
                 Pop::Ready {
                     key,
@@ -158,6 +171,12 @@ impl<K: Clone + Ord + Hash> State<K> {
 
     fn finish(&mut self, key: K, finish: Finish, now: Instant) {
         let again = self.active.remove(&key).flatten();
+        if !self.spacing.is_zero() {
+            if self.resting.len() >= RESTING_SWEEP {
+                self.resting.retain(|_, until| *until > now);
+            }
+            self.resting.insert(key.clone(), now + self.spacing);
+        }
         let later = match finish {
             Finish::Done => {
                 self.failures.remove(&key);
@@ -198,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_key_is_handed_out_once_at_its_earliest_time() {
-        let (mut s, t) = (State::new(), Instant::now());
+        let (mut s, t) = (State::new(Duration::ZERO), Instant::now());
         s.add("a", t + Duration::from_millis(50));
         s.add("a", t + Duration::from_millis(20));
         s.add("a", t + Duration::from_millis(90));
@@ -212,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_key_added_while_worked_on_comes_back_afterwards() {
-        let (mut s, t) = (State::new(), Instant::now());
+        let (mut s, t) = (State::new(Duration::ZERO), Instant::now());
         s.add("a", t);
         assert_eq!(pop(&mut s, t, 0), Ok("a"));
         s.add("a", t);
@@ -225,7 +244,7 @@ mod tests {
 
     #[test]
     fn failures_wait_longer_each_time_and_success_forgets_them() {
-        let (mut s, t) = (State::new(), Instant::now());
+        let (mut s, t) = (State::new(Duration::ZERO), Instant::now());
         let mut waits = Vec::new();
         s.add("a", t);
         for _ in 0..15 {
@@ -243,9 +262,30 @@ mod tests {
         assert_eq!(pop(&mut s, t, 0), Err(Some(10)));
     }
 
+    #[test]
+    fn a_burst_is_one_turn_and_the_first_is_at_once() {
+        let (mut s, t) = (State::new(Duration::from_millis(100)), Instant::now());
+        let ms = |ms| t + Duration::from_millis(ms);
+        s.add("a", t);
+        assert_eq!(pop(&mut s, t, 0), Ok("a"));
+        s.finish("a", Finish::Done, ms(5));
+        for at in [6, 7, 8] {
+            s.add("a", ms(at));
+        }
+        assert_eq!(pop(&mut s, t, 8), Err(Some(105)));
+        assert_eq!(pop(&mut s, t, 105), Ok("a"));
+        s.add("a", ms(106));
+        s.finish("a", Finish::Failed, ms(110));
+        assert_eq!(pop(&mut s, t, 110), Err(Some(210)));
+        assert_eq!(pop(&mut s, t, 210), Ok("a"));
+        s.finish("a", Finish::Done, ms(210));
+        s.add("a", ms(1000));
+        assert_eq!(pop(&mut s, t, 1000), Ok("a"));
+    }
+
     #[tokio::test]
     async fn many_workers_drain_what_one_adds() {
-        let queue = std::sync::Arc::new(WorkQueue::new());
+        let queue = std::sync::Arc::new(WorkQueue::new(Duration::ZERO));
         let (done, mut results) = tokio::sync::mpsc::unbounded_channel();
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..4 {

@@ -3,9 +3,12 @@
 //! It ends in good order when asked to, giving its Lease back; it ends with an error when it loses the
 //! Lease or a part of it fails. Started again, it takes part in the next election: no state is carried over.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use kube::Client;
@@ -25,6 +28,10 @@ use crate::{
     watch::{Caches, Queues},
     worker,
 };
+
+/// A namespace is looked at this often at most: a directory of policies that is applied changes one after
+/// the other, and each change touches the status of all. A single change does not wait.
+const NAMESPACE_SPACING: Duration = Duration::from_millis(100);
 
 /// Why the operator stopped without being asked to.
 #[derive(Debug, Error)]
@@ -59,8 +66,9 @@ pub enum RunError {
 pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
     let queues = Queues {
-        namespaces: Arc::new(WorkQueue::new()),
-        requests: Arc::new(WorkQueue::new()),
+        namespaces: Arc::new(WorkQueue::new(NAMESPACE_SPACING)),
+        // A call is held until its request is settled: no rest.
+        requests: Arc::new(WorkQueue::new(Duration::ZERO)),
     };
     // Dropping a set ends its tasks.
     let mut watches = JoinSet::new();

@@ -333,6 +333,17 @@ async fn a_bundle_that_somebody_changed_is_put_back() -> Result<()> {
         .apply(&policy(&agents, "coder", &spec("storage.**")))
         .await?;
     let good = bench.wait_bundle(&agents, &["coder@1"]).await?;
+    // The policy does not compile any more, so the bundle cannot be made from it: it is known by heart.
+    bench
+        .apply(&policy(&agents, "coder", &spec("storage..get")))
+        .await?;
+    bench
+        .wait_conditions(
+            &agents,
+            "coder",
+            ["Accepted=False Invalid", RESOLVED, "Programmed=False NotAccepted"],
+        )
+        .await?;
     let (maps, name) = (bench.config_maps(), format!("turnpike-bundle-{agents}"));
     let version = async || anyhow::Ok(maps.get(&name).await?.resource_version());
     let put_back = |after: Option<String>| {

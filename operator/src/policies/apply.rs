@@ -69,12 +69,16 @@ pub(super) async fn apply(
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&object);
         let written = match bundles.patch(&name, &params, &patch).await {
-            // Somebody made it immutable: only a new one helps.
-            Err(kube::Error::Api(status)) if status.code == 422 => {
+            // Somebody made it immutable: only a new one helps. Refused for any other reason, the old one is
+            // better than none.
+            Err(kube::Error::Api(status))
+                if status.code == 422
+                    && inputs.current.as_ref().is_some_and(|c| c.immutable == Some(true)) =>
+            {
                 tracing::warn!(
                     configmap = name,
                     message = status.message,
-                    "bundle refused; making it anew"
+                    "bundle is immutable; making it anew"
                 );
                 delete(bundles, &name).await?;
                 bundles.patch(&name, &params, &patch).await

@@ -23,7 +23,12 @@ use serde::{Deserialize, Serialize};
     shortname = "agp",
     category = "turnpike",
     doc = "AgentPolicy says which Google API calls the agents it selects may make: allowed, denied, or held until a person approves. All policies that select an agent are combined: Deny beats RequireApproval beats Allow, and what no rule matches is denied.",
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Enforce or DryRun"),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".spec.mode",
+        description = "Enforce or DryRun"
+    ),
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -104,12 +109,18 @@ pub struct AgentSelector {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountSelector {
     /// Name of the ServiceAccount; `*` selects all of the namespace.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$")
+    )]
     pub name: String,
     /// Namespace of the ServiceAccount. Only policies in Turnpike's own namespace may name another
     /// namespace than their own, or `*` for all. Default: the policy's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
+    )]
     pub namespace: Option<String>,
 }
 
@@ -152,7 +163,10 @@ pub struct CredentialSpec {
     pub impersonate: Option<Impersonate>,
     /// OAuth scopes of the access token. Default: `https://www.googleapis.com/auth/cloud-platform`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 256), regex(pattern = r"^https://[^\s]+$")))]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 256), regex(pattern = r"^https://[^\s]+$"))
+    )]
     pub scopes: Vec<String>,
 }
 
@@ -175,7 +189,10 @@ pub struct ServiceAccountKey {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// Key within the Secret. Default: `key.json`.
     #[serde(default = "default_secret_key")]
@@ -207,13 +224,19 @@ pub struct Impersonate {
 #[x_kube(validation = Rule::new("!has(self.approval) || self.effect == 'RequireApproval'").message("approval settings need effect RequireApproval"))]
 pub struct PolicyRule {
     /// Name of the rule, unique in the policy. It is shown to agents and approvers, and in the audit log.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// Allow, Deny or RequireApproval.
     pub effect: Effect,
     /// Methods by their ids in Google's discovery documents, such as `storage.objects.get`. `*` stands for
     /// any part of one segment, `**` for any number of segments.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9_*.-]+$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9_*.-]+$"))
+    )]
     pub methods: Vec<String>,
     /// Resources by their names, such as `projects/acme/locations/us-central1/functions/f` or
     /// `projects/_/buckets/b/objects/o`. `*` stands for any part of one segment, `**` for any number of
@@ -279,7 +302,10 @@ impl Secrets {
 #[serde(rename_all = "camelCase")]
 pub struct MaskedField {
     /// Methods whose answers are masked; globs as in rules.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9_*.-]+$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9_*.-]+$"))
+    )]
     pub methods: Vec<String>,
     /// Paths of fields, such as `**.env[*].value`: names joined by dots, `*` for any name, `**` for any
     /// number of levels, `[*]` for the elements of a list.
@@ -287,7 +313,10 @@ pub struct MaskedField {
     pub paths: Vec<String>,
     /// What the field is called in `[MASKED:<kind>]` and in the audit log. Default: `policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub kind: Option<String>,
 }
 

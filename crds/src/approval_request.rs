@@ -29,7 +29,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "State", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Rule", type_ = "string", priority = 1, json_path = ".spec.policies[0].rule")
+    printcolumn(
+        name = "Rule",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.policies[0].rule"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("the spec of an approval request is immutable: it says which call was asked for"))]

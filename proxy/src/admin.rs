@@ -32,7 +32,11 @@ struct Admin {
 ///
 /// # Errors
 /// When the port cannot be used.
-pub async fn serve(address: SocketAddr, readiness: Readiness, registry: Arc<Registry>) -> std::io::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    registry: Arc<Registry>,
+) -> std::io::Result<()> {
     let stop = readiness.stop.clone();
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -41,7 +45,8 @@ pub async fn serve(address: SocketAddr, readiness: Readiness, registry: Arc<Regi
         .with_state(Admin { readiness, registry });
     let socket = TcpListener::bind(address).await?;
     tokio::spawn(async move {
-        let served = axum::serve(socket, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let served =
+            axum::serve(socket, router).with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "the admin port broke down");
         }
@@ -52,7 +57,12 @@ pub async fn serve(address: SocketAddr, readiness: Readiness, registry: Arc<Regi
 /// 200 while calls can be taken. A publisher that is behind is told, and is no reason to take no calls:
 /// events wait in the spool.
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let Readiness { spool, publisher, policies, stop } = &admin.readiness;
+    let Readiness {
+        spool,
+        publisher,
+        policies,
+        stop,
+    } = &admin.readiness;
     let state = spool.state();
     let mut ready = true;
     let mut text = String::new();
@@ -68,7 +78,10 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     };
     line(!stop.is_cancelled(), true, "running".to_owned());
     line(*policies.borrow(), true, "policies".to_owned());
-    let spool_text = format!("spool: {} events, {} of {} bytes", state.events_pending, state.bytes, state.max_bytes);
+    let spool_text = format!(
+        "spool: {} events, {} of {} bytes",
+        state.events_pending, state.bytes, state.max_bytes
+    );
     match &state.failed {
         Some(why) => line(false, true, format!("{spool_text}; failed: {why}")),
         None => line(!state.is_full(), true, spool_text),
@@ -76,15 +89,28 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     match &*publisher.borrow() {
         PublishState::Publishing => line(true, false, "publisher".to_owned()),
         PublishState::Behind { since, error } => {
-            line(false, false, format!("publisher: behind since {since}: {error} (calls go on, events wait in the spool)"));
+            line(
+                false,
+                false,
+                format!("publisher: behind since {since}: {error} (calls go on, events wait in the spool)"),
+            );
         }
     }
-    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+    (
+        if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        text,
+    )
 }
 
 async fn metrics(State(admin): State<Admin>) -> Result<String, StatusCode> {
-    TextEncoder::new().encode_to_string(&admin.registry.gather()).map_err(|error| {
-        tracing::error!(%error, "the metrics cannot be written");
-        StatusCode::INTERNAL_SERVER_ERROR
-    })
+    TextEncoder::new()
+        .encode_to_string(&admin.registry.gather())
+        .map_err(|error| {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
 }

@@ -16,7 +16,10 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 use turnpike_policy::{PolicySet, call::Call, caller::Caller};
 
-use crate::{body::AnswerBody, journey::Limits, metrics::Metrics, outcome::Outcome, recording::Recordings, refusal::Refusal};
+use crate::{
+    body::AnswerBody, journey::Limits, metrics::Metrics, outcome::Outcome, recording::Recordings,
+    refusal::Refusal,
+};
 
 /// Headers that end here, besides those of the connection.
 const DROPPED: &[&str] = &[
@@ -81,7 +84,13 @@ pub async fn pass_on(
             outcome.completed();
             return Response::from_parts(parts, AnswerBody::Whole(None));
         }
-        return Response::from_parts(parts, AnswerBody::Streaming { inner: body, outcome: Box::new(outcome) });
+        return Response::from_parts(
+            parts,
+            AnswerBody::Streaming {
+                inner: body,
+                outcome: Box::new(outcome),
+            },
+        );
     };
     match read_and_mask(&mut parts, body, &mut outcome, &reading, limits, metrics).await {
         Ok(masked) => {
@@ -117,7 +126,9 @@ async fn read_and_mask(
     if !json && !plan.is_empty() {
         return Err(unreadable("it is not JSON"));
     }
-    let plain = decode(&parts.headers, body, limits.answer_bytes).await.map_err(|e| unreadable(&e))?;
+    let plain = decode(&parts.headers, body, limits.answer_bytes)
+        .await
+        .map_err(|e| unreadable(&e))?;
     for name in ABOUT_BYTES {
         parts.headers.remove(*name);
     }
@@ -125,7 +136,8 @@ async fn read_and_mask(
     let bytes = if plan.is_empty() || plain.iter().all(u8::is_ascii_whitespace) {
         Bytes::from(plain)
     } else {
-        let mut value: Value = serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
+        let mut value: Value =
+            serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
         masked = plan.apply(&mut value);
         if masked.is_empty() {
             Bytes::from(plain)
@@ -150,9 +162,18 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
-    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media == "application/json" || media == "text/json" || (media.starts_with("application/") && media.ends_with("+json"))
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
+        return false;
+    };
+    let media = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    media == "application/json"
+        || media == "text/json"
+        || (media.starts_with("application/") && media.ends_with("+json"))
 }
 
 /// Reads a body whole and undoes its content codings, outermost first. The cap is on what comes out.
@@ -163,8 +184,14 @@ async fn decode(headers: &HeaderMap, body: Incoming, cap: usize) -> Result<Vec<u
     let mut reader: Box<dyn AsyncBufRead + Send + Unpin> = Box::new(StreamReader::new(Box::pin(stream)));
     let mut codings = Vec::new();
     for value in headers.get_all(header::CONTENT_ENCODING) {
-        let text = value.to_str().map_err(|_| "its coding is not readable".to_owned())?;
-        codings.extend(text.split(',').map(|c| c.trim().to_ascii_lowercase()).filter(|c| !c.is_empty()));
+        let text = value
+            .to_str()
+            .map_err(|_| "its coding is not readable".to_owned())?;
+        codings.extend(
+            text.split(',')
+                .map(|c| c.trim().to_ascii_lowercase())
+                .filter(|c| !c.is_empty()),
+        );
     }
     if codings.len() > 4 {
         return Err("it is coded too often".to_owned());
@@ -181,7 +208,11 @@ async fn decode(headers: &HeaderMap, body: Incoming, cap: usize) -> Result<Vec<u
     }
     let mut plain = Vec::new();
     let limit = cap as u64 + 1;
-    reader.take(limit).read_to_end(&mut plain).await.map_err(|e| format!("it cannot be decoded ({})", e.kind()))?;
+    reader
+        .take(limit)
+        .read_to_end(&mut plain)
+        .await
+        .map_err(|e| format!("it cannot be decoded ({})", e.kind()))?;
     if plain.len() > cap {
         return Err(format!("it is larger than {cap} bytes"));
     }

@@ -104,7 +104,9 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("ambient", &self.ambient).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("ambient", &self.ambient)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +181,11 @@ impl Credentials {
         Ok(Credential(token))
     }
 
-    async fn source_token(&self, source: &CredentialSource, scopes: &[String]) -> Result<SecretString, CredentialError> {
+    async fn source_token(
+        &self,
+        source: &CredentialSource,
+        scopes: &[String],
+    ) -> Result<SecretString, CredentialError> {
         let key = (source.clone(), scopes.to_vec());
         let found = self
             .sources
@@ -192,14 +198,22 @@ impl Credentials {
                 Ok(token) => Ok(SecretString::from(token.token)),
                 Err(error) => Err(CredentialError::Source {
                     source_name: source_name(source),
-                    reason: if error.is_transient() { "it does not answer now" } else { "it is refused" }.to_owned(),
+                    reason: if error.is_transient() {
+                        "it does not answer now"
+                    } else {
+                        "it is refused"
+                    }
+                    .to_owned(),
                 }),
             },
         }
     }
 
     async fn open(&self, source: &CredentialSource, scopes: &[String]) -> Result<Source, CredentialError> {
-        let wrong = |reason: String| CredentialError::Source { source_name: source_name(source), reason };
+        let wrong = |reason: String| CredentialError::Source {
+            source_name: source_name(source),
+            reason,
+        };
         match (source, &self.ambient) {
             (CredentialSource::Ambient, AmbientSource::TokenFile(path)) => {
                 let text = tokio::fs::read_to_string(path)
@@ -213,11 +227,15 @@ impl Credentials {
                 .map(Source::Google)
                 .map_err(|e| wrong(e.to_string())),
             (CredentialSource::Key { secret, key }, _) => {
-                let wrong = |reason: String| CredentialError::Key { secret: secret.clone(), key: key.clone(), reason };
+                let wrong = |reason: String| CredentialError::Key {
+                    secret: secret.clone(),
+                    key: key.clone(),
+                    reason,
+                };
                 let text = self.keys.read(secret, key).await.map_err(wrong)?;
                 // The parser's error could quote the key, so it is not passed on.
-                let json: serde_json::Value =
-                    serde_json::from_str(text.expose_secret()).map_err(|_| wrong("it is not JSON".to_owned()))?;
+                let json: serde_json::Value = serde_json::from_str(text.expose_secret())
+                    .map_err(|_| wrong("it is not JSON".to_owned()))?;
                 credentials::service_account::Builder::new(json)
                     .with_access_specifier(credentials::service_account::AccessSpecifier::from_scopes(scopes))
                     .build_access_token_credentials()
@@ -227,7 +245,11 @@ impl Credentials {
         }
     }
 
-    async fn impersonate(&self, wanted: &CredentialDef, whom: &ImpersonateDef) -> Result<Token, CredentialError> {
+    async fn impersonate(
+        &self,
+        wanted: &CredentialDef,
+        whom: &ImpersonateDef,
+    ) -> Result<Token, CredentialError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {
@@ -238,11 +260,17 @@ impl Credentials {
             service_account: whom.service_account.clone(),
             reason,
         };
-        let source = self.source_token(&wanted.source, &[CLOUD_PLATFORM.to_owned()]).await?;
-        let delegates: Vec<String> =
-            whom.delegates.iter().map(|d| format!("projects/-/serviceAccounts/{d}")).collect();
+        let source = self
+            .source_token(&wanted.source, &[CLOUD_PLATFORM.to_owned()])
+            .await?;
+        let delegates: Vec<String> = whom
+            .delegates
+            .iter()
+            .map(|d| format!("projects/-/serviceAccounts/{d}"))
+            .collect();
         let body = serde_json::json!({"scope": wanted.scopes, "delegates": delegates, "lifetime": "3600s"});
-        let account = percent_encoding::utf8_percent_encode(&whom.service_account, percent_encoding::NON_ALPHANUMERIC);
+        let account =
+            percent_encoding::utf8_percent_encode(&whom.service_account, percent_encoding::NON_ALPHANUMERIC);
         let request = Request::post(format!(
             "https://{IAM_CREDENTIALS}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         ))
@@ -252,7 +280,11 @@ impl Credentials {
         .body(RequestBody::whole(Bytes::from(body.to_string())))
         .map_err(|e| wrong(e.to_string()))?;
         let exchange = async {
-            let answer = self.egress.own_call(IAM_CREDENTIALS, request).await.map_err(|e| wrong(e.to_string()))?;
+            let answer = self
+                .egress
+                .own_call(IAM_CREDENTIALS, request)
+                .await
+                .map_err(|e| wrong(e.to_string()))?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), 64 * 1024)
                 .collect()
@@ -263,14 +295,18 @@ impl Credentials {
                 return Err(wrong(format!("the IAM Credentials API answers {status}")));
             }
             // Not the parser's words: they could quote the token.
-            serde_json::from_slice::<Answer>(&body).map_err(|_| wrong("the answer is not understood".to_owned()))
+            serde_json::from_slice::<Answer>(&body)
+                .map_err(|_| wrong("the answer is not understood".to_owned()))
         };
         let answer = tokio::time::timeout(IMPERSONATE_WITHIN, exchange)
             .await
             .map_err(|_| wrong("the IAM Credentials API does not answer".to_owned()))??;
         let left = answer.expire_time.as_second() - jiff::Timestamp::now().as_second();
         let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
-        Ok(Token { text: SecretString::from(answer.access_token), good_for: left.saturating_sub(RENEW_BEFORE) })
+        Ok(Token {
+            text: SecretString::from(answer.access_token),
+            good_for: left.saturating_sub(RENEW_BEFORE),
+        })
     }
 }
 

@@ -75,10 +75,16 @@ pub(crate) async fn hold(
         ),
         Some(error) => Refusal::invalid("BODY_BROKE_OFF", format!("the request's body broke off: {error}")),
     })?;
-    record.request_bytes.store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    record
+        .request_bytes
+        .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
     let digest = digest(caller, record, canonical, &body);
     let held = describe(record, caller, canonical, &body, digest, wanted);
-    let request = gateway.gate.open(&held).await.map_err(|error| unavailable(&error))?;
+    let request = gateway
+        .gate
+        .open(&held)
+        .await
+        .map_err(|error| unavailable(&error))?;
     note(record, &request);
     record.verdict = Recorded::Hold;
     record.reason = "APPROVAL_REQUESTED";
@@ -142,7 +148,11 @@ fn decide_again(
 ) -> Result<Permit, Refused> {
     let approval = approval_of(approved).map_err(|e| Refusal::denied("APPROVAL_MALFORMED", e.to_string()))?;
     let in_force = gateway.policies.load().clone();
-    let facts = Facts { caller, calls: &record.calls, now: Timestamp::now() };
+    let facts = Facts {
+        caller,
+        calls: &record.calls,
+        now: Timestamp::now(),
+    };
     let resumed = resume(&in_force.set, &facts, digest, &approval);
     record.set = Some(in_force.set.clone());
     record.policy_digest = Some(in_force.digest.clone());
@@ -180,7 +190,13 @@ fn digest(caller: &Caller, record: &CallRecord, canonical: &Canonical, body: &[u
     let target = &canonical.target;
     let headers: Vec<(&str, &[u8])> = DIGESTED
         .iter()
-        .flat_map(|name| canonical.headers.get_all(*name).iter().map(|v| (*name, v.as_bytes())))
+        .flat_map(|name| {
+            canonical
+                .headers
+                .get_all(*name)
+                .iter()
+                .map(|v| (*name, v.as_bytes()))
+        })
         .collect();
     let parts = [target.verb(), target.host(), target.path(), target.query()];
     let mut digester = CallDigester::new(caller, &record.calls, &parts, &headers);
@@ -214,7 +230,9 @@ fn describe(
         .collect();
     // The request stands where the agent's own team looks; a guardrail's namespace only where the agent
     // has none, or only a guardrail asks.
-    let own = caller.namespace().and_then(|ns| policies.iter().position(|p| p.namespace == ns));
+    let own = caller
+        .namespace()
+        .and_then(|ns| policies.iter().position(|p| p.namespace == ns));
     policies.swap(0, own.unwrap_or(0));
     let namespace = policies.first().map(|p| p.namespace.clone()).unwrap_or_default();
     let mut traits: Vec<String> = Vec::new();
@@ -235,9 +253,18 @@ fn describe(
             },
             call: CallSummary {
                 method: record.calls.first().map_or("", |c| c.method).to_owned(),
-                resources: record.calls.iter().flat_map(|c| &c.resources).map(|r| shortened(&r.name, 2000)).take(16).collect(),
+                resources: record
+                    .calls
+                    .iter()
+                    .flat_map(|c| &c.resources)
+                    .map(|r| shortened(&r.name, 2000))
+                    .take(16)
+                    .collect(),
                 verb: target.verb().to_owned(),
-                url: shortened(&format!("https://{}{}", target.host(), target.path_and_query()), 8000),
+                url: shortened(
+                    &format!("https://{}{}", target.host(), target.path_and_query()),
+                    8000,
+                ),
                 traits,
                 body: shown_body(record, caller, body, wanted.in_force),
                 body_bytes: i64::try_from(body.len()).unwrap_or(i64::MAX),
@@ -294,7 +321,11 @@ fn prefix(caller: &Caller) -> String {
         .take(40)
         .collect();
     let trimmed = safe.trim_matches('-');
-    if trimmed.is_empty() { "agent".to_owned() } else { trimmed.to_owned() }
+    if trimmed.is_empty() {
+        "agent".to_owned()
+    } else {
+        trimmed.to_owned()
+    }
 }
 
 fn note(record: &mut CallRecord, request: &ApprovalRequest) {
@@ -308,7 +339,11 @@ fn note(record: &mut CallRecord, request: &ApprovalRequest) {
 }
 
 fn full_name(request: &ApprovalRequest) -> String {
-    format!("{}/{}", request.namespace().unwrap_or_default(), request.name_any())
+    format!(
+        "{}/{}",
+        request.namespace().unwrap_or_default(),
+        request.name_any()
+    )
 }
 
 fn rule_of(request: &ApprovalRequest) -> String {
@@ -328,12 +363,20 @@ fn named(refusal: Refusal, request: &ApprovalRequest) -> Refusal {
 
 fn refused_by_person(request: &ApprovalRequest) -> Refusal {
     let status = request.status.clone().unwrap_or_default();
-    let by = if status.decided_by.is_empty() { "an approver".to_owned() } else { status.decided_by.join(", ") };
+    let by = if status.decided_by.is_empty() {
+        "an approver".to_owned()
+    } else {
+        status.decided_by.join(", ")
+    };
     let words = status.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
     named(
         Refusal::denied(
             "APPROVAL_DENIED",
-            format!("Turnpike denies the call: {by} denied {} ({}).{words}", full_name(request), rule_of(request)),
+            format!(
+                "Turnpike denies the call: {by} denied {} ({}).{words}",
+                full_name(request),
+                rule_of(request)
+            ),
         ),
         request,
     )
@@ -343,7 +386,10 @@ fn still_pending(gateway: &Gateway, request: &ApprovalRequest) -> Refusal {
     let name = request.name_any();
     let command = match &gateway.approve_hint {
         ApproveHint::Cluster => {
-            format!("kubectl turnpike approve -n {} {name}", request.namespace().unwrap_or_default())
+            format!(
+                "kubectl turnpike approve -n {} {name}",
+                request.namespace().unwrap_or_default()
+            )
         }
         ApproveHint::Standalone(dir) => format!("kubectl-turnpike --config {} approve {name}", dir.display()),
     };

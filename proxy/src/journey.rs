@@ -171,7 +171,11 @@ async fn clear(
     let in_force = gateway.policies.load().clone();
     record.set = Some(in_force.set.clone());
     record.policy_digest = Some(in_force.digest.clone());
-    let facts = Facts { caller: &caller, calls: &record.calls, now: Timestamp::now() };
+    let facts = Facts {
+        caller: &caller,
+        calls: &record.calls,
+        now: Timestamp::now(),
+    };
     let decision = decide(&in_force.set, &facts);
     record.hits = decision.hits;
     record.would = decision.would;
@@ -182,12 +186,18 @@ async fn clear(
             record.reason = "RULE_ALLOWED";
             let body = match http_body::Body::is_end_stream(&body) {
                 true => RequestBody::whole(Bytes::new()),
-                false => RequestBody::Streaming { inner: body, passed: record.request_bytes.clone() },
+                false => RequestBody::Streaming {
+                    inner: body,
+                    passed: record.request_bytes.clone(),
+                },
             };
             (permit, body, in_force)
         }
         Verdict::Hold(wanted) => {
-            let held = hold::Wanted { hold: wanted, in_force: &in_force };
+            let held = hold::Wanted {
+                hold: wanted,
+                in_force: &in_force,
+            };
             let (permit, body) = hold::hold(gateway, record, &caller, &canonical, body, &held).await?;
             record.reason = "APPROVED";
             (permit, RequestBody::whole(body), gateway.policies.load().clone())
@@ -196,7 +206,13 @@ async fn clear(
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
     gateway.metrics.decided("allow", record.reason);
-    Ok(Cleared { canonical, body, permit, caller, in_force })
+    Ok(Cleared {
+        canonical,
+        body,
+        permit,
+        caller,
+        in_force,
+    })
 }
 
 /// Who makes the request: its own bearer token, or what the connection was opened with. Where both prove
@@ -213,7 +229,10 @@ async fn identify(
         (None, None) => Err(IdentityError::Missing),
         (Some(token), Some(caller)) => match gateway.identifier.verify(&token).await {
             Ok(other) if other.identity == caller.identity => Ok(other),
-            Ok(other) => Err(IdentityError::Conflict { connection: caller.name(), request: other.name() }),
+            Ok(other) => Err(IdentityError::Conflict {
+                connection: caller.name(),
+                request: other.name(),
+            }),
             // The client has a token of its own that is none of ours: it is dropped, not believed.
             Err(IdentityError::NotAToken | IdentityError::UnknownIssuer(_)) => Ok(caller.clone()),
             Err(error) => Err(error),
@@ -248,8 +267,15 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
     let refusal = match denial {
         Denial::Rule(id) => {
             let found = in_force.set.rule(id);
-            let (policy, rule) = (format!("{}/{}", found.policy.namespace, found.policy.name), &found.rule.name);
-            let words = found.rule.message.as_deref().unwrap_or("Ask the owner of the policy if the call is needed.");
+            let (policy, rule) = (
+                format!("{}/{}", found.policy.namespace, found.policy.name),
+                &found.rule.name,
+            );
+            let words = found
+                .rule
+                .message
+                .as_deref()
+                .unwrap_or("Ask the owner of the policy if the call is needed.");
             Refusal::denied(
                 "RULE_DENIED",
                 format!("Turnpike denies {method}: rule {rule:?} of policy {policy}. {words}"),
@@ -259,7 +285,9 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
         }
         Denial::NothingMatched { call, resource } => {
             let call = record.calls.get(usize::from(call));
-            let name = call.and_then(|c| c.resources.get(usize::from(resource))).map_or("", |r| r.name.as_str());
+            let name = call
+                .and_then(|c| c.resources.get(usize::from(resource)))
+                .map_or("", |r| r.name.as_str());
             let method = call.map_or(method, |c| c.method);
             Refusal::denied(
                 "NO_RULE_ALLOWS",
@@ -292,10 +320,18 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
 
 /// Makes the record durable, mints the credential, sends, and passes the answer on.
 async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -> Response<AnswerBody> {
-    let Cleared { mut canonical, body, permit, caller, in_force } = cleared;
+    let Cleared {
+        mut canonical,
+        body,
+        permit,
+        caller,
+        in_force,
+    } = cleared;
     let reading = reading(gateway, &record, &caller, &in_force);
     if reading.is_some() {
-        canonical.headers.insert(header::ACCEPT_ENCODING, answer::READABLE);
+        canonical
+            .headers
+            .insert(header::ACCEPT_ENCODING, answer::READABLE);
         canonical.headers.remove(header::RANGE);
     }
     let receipt = match record.write(Stage::Intent).await {
@@ -304,7 +340,11 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
             tracing::error!(call = %record.id, %error, "a call cannot be recorded and is refused");
             let message =
                 format!("Turnpike lets no call pass unrecorded, and the record cannot be written: {error}.");
-            return refuse(gateway, record, Refusal::unavailable("AUDIT_UNAVAILABLE", message));
+            return refuse(
+                gateway,
+                record,
+                Refusal::unavailable("AUDIT_UNAVAILABLE", message),
+            );
         }
     };
     // From here on the intent is on record, so every end is an outcome.
@@ -327,7 +367,15 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
         }
         Err(error) => {
             let message = format!("Turnpike allowed the call and got no answer: {error}.");
-            failed(outcome, Refusal::new(http::StatusCode::BAD_GATEWAY, "UNAVAILABLE", error.reason(), message))
+            failed(
+                outcome,
+                Refusal::new(
+                    http::StatusCode::BAD_GATEWAY,
+                    "UNAVAILABLE",
+                    error.reason(),
+                    message,
+                ),
+            )
         }
     }
 }
@@ -340,7 +388,12 @@ fn failed(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
 }
 
 /// Whether the answer has to be read, and what for.
-fn reading(gateway: &Gateway, record: &CallRecord, caller: &Arc<Caller>, in_force: &Arc<InForce>) -> Option<Reading> {
+fn reading(
+    gateway: &Gateway,
+    record: &CallRecord,
+    caller: &Arc<Caller>,
+    in_force: &Arc<InForce>,
+) -> Option<Reading> {
     let media = record.calls.iter().any(|c| c.method == "storage.objects.get");
     let keep = in_force
         .set

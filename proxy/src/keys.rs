@@ -52,14 +52,20 @@ pub fn ensure(dir: &Path) -> Result<(), KeyError> {
     if private.exists() && public.exists() {
         return Ok(());
     }
-    let wrong = |message: String| KeyError::Key { path: private.clone(), message };
+    let wrong = |message: String| KeyError::Key {
+        path: private.clone(),
+        message,
+    };
     let pair = rcgen::KeyPair::generate().map_err(|e| wrong(e.to_string()))?;
     let pem = pair.serialize_pem();
     let key = EncodingKey::from_ec_pem(pem.as_bytes()).map_err(|e| wrong(e.to_string()))?;
     let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(|e| wrong(e.to_string()))?;
     jwk.common.key_id = Some(KEY_ID.to_owned());
     let set = json!({"keys": [jwk]});
-    fs::create_dir_all(&folder).map_err(|source| KeyError::File { path: folder.clone(), source })?;
+    fs::create_dir_all(&folder).map_err(|source| KeyError::File {
+        path: folder.clone(),
+        source,
+    })?;
     write(&private, pem.as_bytes(), 0o600)?;
     write(&public, format!("{set:#}\n").as_bytes(), 0o644)
 }
@@ -68,11 +74,23 @@ pub fn ensure(dir: &Path) -> Result<(), KeyError> {
 ///
 /// # Errors
 /// [`KeyError`] when the key cannot be made, read or used.
-pub fn mint(dir: &Path, namespace: &str, name: &str, audience: &str, ttl: Duration) -> Result<String, KeyError> {
+pub fn mint(
+    dir: &Path,
+    namespace: &str,
+    name: &str,
+    audience: &str,
+    ttl: Duration,
+) -> Result<String, KeyError> {
     ensure(dir)?;
     let path = dir.join("identity").join(PRIVATE);
-    let pem = fs::read(&path).map_err(|source| KeyError::File { path: path.clone(), source })?;
-    let wrong = |e: jsonwebtoken::errors::Error| KeyError::Key { path: path.clone(), message: e.to_string() };
+    let pem = fs::read(&path).map_err(|source| KeyError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let wrong = |e: jsonwebtoken::errors::Error| KeyError::Key {
+        path: path.clone(),
+        message: e.to_string(),
+    };
     let key = EncodingKey::from_ec_pem(&pem).map_err(wrong)?;
     let now = jiff::Timestamp::now().as_second();
     let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
@@ -85,13 +103,26 @@ pub fn mint(dir: &Path, namespace: &str, name: &str, audience: &str, ttl: Durati
         "exp": now.saturating_add(ttl),
         "session": uuid::Uuid::now_v7().to_string(),
     });
-    let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::ES256) };
+    let header = Header {
+        kid: Some(KEY_ID.to_owned()),
+        ..Header::new(Algorithm::ES256)
+    };
     jsonwebtoken::encode(&header, &claims, &key).map_err(wrong)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let wrong = |source| KeyError::File { path: path.to_owned(), source };
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(wrong)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)
+    let wrong = |source| KeyError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .map_err(wrong)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(wrong)
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 mod answer;
 mod body;
+pub mod cluster;
 pub mod config;
 pub mod credential;
 pub mod egress;

@@ -42,7 +42,11 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { head_within: Duration::from_secs(60), head_bytes: 64 * 1024, streams: 128 }
+        Self {
+            head_within: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            streams: 128,
+        }
     }
 }
 
@@ -89,15 +93,27 @@ impl Listener {
         }
         open.close();
         if tokio::time::timeout(DRAIN, open.wait()).await.is_err() {
-            tracing::warn!(connections = open.len(), "connections were still open when the time to drain was over");
+            tracing::warn!(
+                connections = open.len(),
+                "connections were still open when the time to drain was over"
+            );
         }
     }
 
-    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+    async fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) -> Result<(), String> {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let mut first = [0u8; 1];
         let peeked = tokio::time::timeout(self.limits.head_within, stream.peek(&mut first));
-        match peeked.await.map_err(|_| "it sent nothing")?.map_err(|e| e.to_string())? {
+        match peeked
+            .await
+            .map_err(|_| "it sent nothing")?
+            .map_err(|e| e.to_string())?
+        {
             0 => Ok(()),
             _ if first[0] == 0x16 => self.intercept(stream, peer, None, None, stop).await,
             _ => self.plain(stream, peer, stop).await,
@@ -105,14 +121,22 @@ impl Listener {
     }
 
     /// Plain HTTP/1: CONNECT, and a health check.
-    async fn plain(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) -> Result<(), String> {
+    async fn plain(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) -> Result<(), String> {
         let listener = self.clone();
         let stopped = stop.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (listener, stop) = (listener.clone(), stop.clone());
             async move { Ok::<_, Infallible>(listener.plain_request(request, peer, stop).await) }
         });
-        let connection = self.http1().serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let connection = self
+            .http1()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             done = connection.as_mut() => done.map_err(|e| e.to_string()),
@@ -135,7 +159,10 @@ impl Listener {
                 Err(refusal) => refusal.into_response(Uuid::now_v7()),
             };
         }
-        if request.uri().authority().is_none() && request.method() == Method::GET && request.uri().path() == "/healthz" {
+        if request.uri().authority().is_none()
+            && request.method() == Method::GET
+            && request.uri().path() == "/healthz"
+        {
             return Response::new(AnswerBody::whole(Bytes::from_static(b"ok\n")));
         }
         let refusal = Refusal::invalid(
@@ -151,7 +178,11 @@ impl Listener {
         peer: SocketAddr,
         stop: CancellationToken,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let named = request.uri().authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
+        let named = request
+            .uri()
+            .authority()
+            .map(|a| a.as_str().to_owned())
+            .unwrap_or_default();
         let host = self.host(&named)?;
         let caller = match bearer::proxy_authorization(request.headers()) {
             None => None,
@@ -167,7 +198,9 @@ impl Listener {
         tokio::spawn(async move {
             let tunnelled = async {
                 let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
-                listener.intercept(TokioIo::new(upgraded), peer, Some(host), caller, stop).await
+                listener
+                    .intercept(TokioIo::new(upgraded), peer, Some(host), caller, stop)
+                    .await
             };
             if let Err(error) = tunnelled.await {
                 tracing::debug!(%peer, error, "a tunnel ended");
@@ -182,7 +215,10 @@ impl Listener {
         if !self.gateway.catalog.is_google_host(target.host()) {
             return Err(Refusal::denied(
                 "HOST_UNKNOWN",
-                format!("{} is no host of a Google API, and Turnpike lets nothing else pass", target.host()),
+                format!(
+                    "{} is no host of a Google API, and Turnpike lets nothing else pass",
+                    target.host()
+                ),
             ));
         }
         Ok(Arc::from(target.host()))
@@ -205,19 +241,29 @@ impl Listener {
                 .await
                 .map_err(|e| format!("no TLS: {e}"))?;
             let hello = start.client_hello();
-            let sni = hello.server_name().ok_or("the TLS handshake names no server (SNI)")?;
+            let sni = hello
+                .server_name()
+                .ok_or("the TLS handshake names no server (SNI)")?;
             let host = self.host(sni).map_err(|r| r.message)?;
             if connect.as_ref().is_some_and(|c| *c != host) {
-                return Err(format!("CONNECT names {} and SNI {host}", connect.as_deref().unwrap_or_default()));
+                return Err(format!(
+                    "CONNECT names {} and SNI {host}",
+                    connect.as_deref().unwrap_or_default()
+                ));
             }
             let config = self.interceptor.config_for(&host).map_err(|e| e.to_string())?;
             let stream = start.into_stream(config).await.map_err(|e| format!("TLS: {e}"))?;
             Ok((stream, host))
         };
-        let (stream, authority) =
-            tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await.map_err(|_| "the TLS handshake took too long")??;
+        let (stream, authority) = tokio::time::timeout(HANDSHAKE_WITHIN, handshake)
+            .await
+            .map_err(|_| "the TLS handshake took too long")??;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let connection = Connection { peer, authority, caller };
+        let connection = Connection {
+            peer,
+            authority,
+            caller,
+        };
         let gateway = self.gateway.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, connection) = (gateway.clone(), connection.clone());

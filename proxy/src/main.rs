@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use turnpike_proxy::{config, keys, server, standalone};
+use turnpike_proxy::{cluster, config, keys, server, standalone};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +27,18 @@ enum Command {
         /// Write a commented example into this folder, and do nothing else.
         #[arg(long, conflicts_with = "config")]
         init: Option<PathBuf>,
+    },
+    /// Run in a cluster: policies and approvals come from the API server.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Turnpike's own namespace.
+        #[arg(long, env = "POD_NAMESPACE")]
+        namespace: String,
+        /// Name of this replica, the pod's.
+        #[arg(long, env = "POD_NAME")]
+        replica: String,
     },
     /// Print a short-lived agent token, signed with the key of a standalone folder.
     Token {
@@ -66,14 +78,31 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Standalone { init: Some(dir), .. } => {
             config::init::init(&dir)?;
-            println!("Wrote {0}/turnpike.yaml and {0}/policies/coder.yaml. Run: turnpike-proxy standalone --config {0}", dir.display());
+            println!(
+                "Wrote {0}/turnpike.yaml and {0}/policies/coder.yaml. Run: turnpike-proxy standalone --config {0}",
+                dir.display()
+            );
             Ok(())
         }
-        Command::Standalone { config: Some(dir), .. } => serve(async move {
-            standalone::run(&dir, server::stop_on_signals()?).await
-        }),
-        Command::Standalone { config: None, init: None } => anyhow::bail!("name a folder with --config or --init"),
-        Command::Token { config: dir, agent: (namespace, name), minutes } => {
+        Command::Standalone {
+            config: Some(dir), ..
+        } => serve(async move { standalone::run(&dir, server::stop_on_signals()?).await }),
+        Command::Serve {
+            config,
+            namespace,
+            replica,
+        } => {
+            serve(async move { cluster::run(&config, namespace, replica, server::stop_on_signals()?).await })
+        }
+        Command::Standalone {
+            config: None,
+            init: None,
+        } => anyhow::bail!("name a folder with --config or --init"),
+        Command::Token {
+            config: dir,
+            agent: (namespace, name),
+            minutes,
+        } => {
             let config = config::Config::read(&dir.join("turnpike.yaml"))?;
             anyhow::ensure!(
                 config.issuers.iter().any(|i| i.name == keys::ISSUER),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Counters and histograms of calls.
 #[derive(Debug)]
@@ -21,7 +19,9 @@ pub struct Metrics {
     reloads: IntCounterVec,
 }
 
-const SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
 
 impl Metrics {
     /// Makes the metrics and registers them.
@@ -50,16 +50,38 @@ impl Metrics {
         )?;
         registry.register(Box::new(lost.clone()))?;
         Ok(Self {
-            calls: vec("turnpike_calls_total", "Calls by verdict and reason code", &["verdict", "reason"])?,
-            answers: vec("turnpike_answers_total", "Answers that went upstream and back, by class of status", &["class"])?,
-            duration: histogram("turnpike_call_duration_seconds", "From a call's arrival to the end of its answer")?,
-            upstream: histogram("turnpike_upstream_duration_seconds", "From sending a call to the head of its answer")?,
-            masked: vec("turnpike_masked_values_total", "Values masked in answers, by kind; other is every kind that policies name", &["kind"])?,
+            calls: vec(
+                "turnpike_calls_total",
+                "Calls by verdict and reason code",
+                &["verdict", "reason"],
+            )?,
+            answers: vec(
+                "turnpike_answers_total",
+                "Answers that went upstream and back, by class of status",
+                &["class"],
+            )?,
+            duration: histogram(
+                "turnpike_call_duration_seconds",
+                "From a call's arrival to the end of its answer",
+            )?,
+            upstream: histogram(
+                "turnpike_upstream_duration_seconds",
+                "From sending a call to the head of its answer",
+            )?,
+            masked: vec(
+                "turnpike_masked_values_total",
+                "Values masked in answers, by kind; other is every kind that policies name",
+                &["kind"],
+            )?,
             held: gauge("turnpike_held_calls", "Calls that wait for a person now")?,
             connections: gauge("turnpike_agent_connections", "Open connections of agents")?,
             outcomes_lost: lost,
             policies: gauge("turnpike_policies", "Policies in force")?,
-            reloads: vec("turnpike_policy_reloads_total", "Policy sets taken or refused", &["result"])?,
+            reloads: vec(
+                "turnpike_policy_reloads_total",
+                "Policy sets taken or refused",
+                &["result"],
+            )?,
         })
     }
 
@@ -88,7 +110,9 @@ impl Metrics {
     /// Values of a kind were masked. Kinds that policies name are counted as one.
     pub fn masked(&self, kind: &str, count: u32) {
         let known = turnpike_policy::secrets::FIELDS.iter().any(|f| f.kind == kind);
-        self.masked.with_label_values(&[if known { kind } else { "other" }]).inc_by(u64::from(count));
+        self.masked
+            .with_label_values(&[if known { kind } else { "other" }])
+            .inc_by(u64::from(count));
     }
 
     /// Counts a held call until the guard is dropped.

@@ -67,10 +67,14 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
         ));
     }
     if parts.headers.contains_key(header::UPGRADE) {
-        return Err(Refusal::invalid("UPGRADE", "upgrades to other protocols are not passed on"));
+        return Err(Refusal::invalid(
+            "UPGRADE",
+            "upgrades to other protocols are not passed on",
+        ));
     }
-    let unsendable =
-        |e: &dyn std::fmt::Display| Refusal::invalid("TARGET_MALFORMED", format!("the target cannot be sent on: {e}"));
+    let unsendable = |e: &dyn std::fmt::Display| {
+        Refusal::invalid("TARGET_MALFORMED", format!("the target cannot be sent on: {e}"))
+    };
     let uri = Uri::builder()
         .scheme("https")
         .authority(target.host())
@@ -78,7 +82,13 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
         .build()
         .map_err(|e| unsendable(&e))?;
     let host = HeaderValue::from_str(target.host()).map_err(|e| unsendable(&e))?;
-    Ok(Canonical { target, uri, host, method: parts.method.clone(), headers: kept(&parts.headers) })
+    Ok(Canonical {
+        target,
+        uri,
+        host,
+        method: parts.method.clone(),
+        headers: kept(&parts.headers),
+    })
 }
 
 /// The one authority that a request names.
@@ -87,7 +97,9 @@ fn authority_of(parts: &Parts) -> Result<&str, Refusal> {
     let host = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(Refusal::invalid("HOST_REPEATED", "the request names two hosts")),
         (Some(value), None) => Some(
-            value.to_str().map_err(|_| Refusal::invalid("HOST_MALFORMED", "the Host header is not a host name"))?,
+            value
+                .to_str()
+                .map_err(|_| Refusal::invalid("HOST_MALFORMED", "the Host header is not a host name"))?,
         ),
         (None, _) => None,
     };

@@ -85,7 +85,11 @@ impl Drop for Outcome {
         let masked: Vec<MaskHit<'_>> = self
             .masked
             .iter()
-            .map(|m| MaskHit { kind: &m.kind, path: &m.path, count: u64::from(m.count) })
+            .map(|m| MaskHit {
+                kind: &m.kind,
+                path: &m.path,
+                count: u64::from(m.count),
+            })
             .collect();
         let outcome = OutcomeRecord {
             status: self.status,
@@ -97,7 +101,12 @@ impl Drop for Outcome {
             upstream: None,
         };
         let written = match self.record.line(Stage::Outcome(&outcome)) {
-            Ok(line) => self.record.recorder.spool().append_outcome(room, &line).map_err(|e| e.to_string()),
+            Ok(line) => self
+                .record
+                .recorder
+                .spool()
+                .append_outcome(room, &line)
+                .map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = written {

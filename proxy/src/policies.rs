@@ -36,7 +36,10 @@ struct Running {
 
 impl Default for Policies {
     fn default() -> Self {
-        let nothing = InForce { set: Arc::new(PolicySet::deny_all()), digest: Arc::from("none") };
+        let nothing = InForce {
+            set: Arc::new(PolicySet::deny_all()),
+            digest: Arc::from("none"),
+        };
         Self {
             now: ArcSwap::from_pointee(nothing),
             bundles: Mutex::default(),
@@ -57,12 +60,21 @@ impl Policies {
         let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
         for bundle in changed {
             let digest = bundle.digest();
-            bundles.insert(bundle.namespace, Running { digest, policies: bundle.policies });
+            bundles.insert(
+                bundle.namespace,
+                Running {
+                    digest,
+                    policies: bundle.policies,
+                },
+            );
         }
         for namespace in gone {
             bundles.remove(namespace);
         }
-        let policies: Vec<PolicyDef> = bundles.values().flat_map(|r| r.policies.iter().cloned()).collect();
+        let policies: Vec<PolicyDef> = bundles
+            .values()
+            .flat_map(|r| r.policies.iter().cloned())
+            .collect();
         let count = policies.len();
         let mut hash = Sha256::new();
         for (namespace, running) in bundles.iter() {
@@ -70,9 +82,17 @@ impl Policies {
         }
         let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let set = Arc::new(PolicySet::new(policies));
-        self.now.store(Arc::new(InForce { set, digest: Arc::from(format!("sha256:{digest}")) }));
+        self.now.store(Arc::new(InForce {
+            set,
+            digest: Arc::from(format!("sha256:{digest}")),
+        }));
         // Told only after the set is in force: who reads it may rely on it.
-        self.running.send_replace(bundles.iter().map(|(n, r)| (n.clone(), r.digest.clone())).collect());
+        self.running.send_replace(
+            bundles
+                .iter()
+                .map(|(n, r)| (n.clone(), r.digest.clone()))
+                .collect(),
+        );
         count
     }
 

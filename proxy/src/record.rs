@@ -47,7 +47,10 @@ pub enum RecordError {
 impl Recorder {
     /// A recorder for the replica of this name.
     pub fn new(spool: Arc<Spool>, replica: &str) -> Self {
-        Self { spool, source: format!("//turnpike.dev/proxies/{replica}") }
+        Self {
+            spool,
+            source: format!("//turnpike.dev/proxies/{replica}"),
+        }
     }
 
     /// The spool behind it.
@@ -174,8 +177,11 @@ impl CallRecord {
                 })
                 .collect(),
         };
-        let decided_by: SmallVec<[&str; 2]> =
-            self.approval.iter().flat_map(|a| a.decided_by.iter().map(String::as_str)).collect();
+        let decided_by: SmallVec<[&str; 2]> = self
+            .approval
+            .iter()
+            .flat_map(|a| a.decided_by.iter().map(String::as_str))
+            .collect();
         let event = Event {
             id: Uuid::now_v7(),
             call_id: self.id,
@@ -243,7 +249,12 @@ impl CallRecord {
     }
 
     fn actor(&self) -> Actor<'_> {
-        let Some(caller) = &self.caller else { return Actor { peer: Some(self.peer), ..Actor::default() } };
+        let Some(caller) = &self.caller else {
+            return Actor {
+                peer: Some(self.peer),
+                ..Actor::default()
+            };
+        };
         let (namespace, service_account, subject) = match &caller.identity {
             Identity::ServiceAccount { namespace, name } => (namespace.as_str(), name.as_str(), ""),
             Identity::Oidc { subject, .. } => ("", subject.as_str(), subject.as_str()),

@@ -53,7 +53,10 @@ impl Recordings {
             .checked_add(keep)
             .and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map_or(u64::MAX, |d| d.as_secs());
-        replace(&calls.join(call.to_string()), format!("{digest} {until}\n").as_bytes())
+        replace(
+            &calls.join(call.to_string()),
+            format!("{digest} {until}\n").as_bytes(),
+        )
     }
 
     /// Removes what is over, again and again. Never returns.
@@ -70,7 +73,9 @@ impl Recordings {
     }
 
     fn remove_old(&self) -> io::Result<()> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
         let calls = self.dir.join("calls");
         if !calls.exists() {
             return Ok(());
@@ -80,7 +85,9 @@ impl Recordings {
             let path = entry?.path();
             let text = fs::read_to_string(&path)?;
             match text.trim().split_once(' ') {
-                Some((_, until)) if until.parse::<u64>().is_ok_and(|until| until <= now) => fs::remove_file(&path)?,
+                Some((_, until)) if until.parse::<u64>().is_ok_and(|until| until <= now) => {
+                    fs::remove_file(&path)?
+                }
                 Some((digest, _)) => drop(kept.insert(digest.to_owned())),
                 None => {}
             }
@@ -92,7 +99,8 @@ impl Recordings {
                 let entry = entry?;
                 let path = entry.path();
                 let digest = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
-                let old = day_ago.is_some_and(|d| entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m < d));
+                let old =
+                    day_ago.is_some_and(|d| entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m < d));
                 if old && !kept.contains(digest) {
                     fs::remove_file(&path)?;
                 }

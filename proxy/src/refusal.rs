@@ -52,7 +52,14 @@ impl Refusal {
         reason: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { http, status, reason, message: message.into(), metadata: Vec::new(), retry_after: None }
+        Self {
+            http,
+            status,
+            reason,
+            message: message.into(),
+            metadata: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// Adds a fact for programs.
@@ -64,8 +71,11 @@ impl Refusal {
 
     /// The answer. The call's id is what to look for in the audit log.
     pub fn into_response(self, call: Uuid) -> Response<AnswerBody> {
-        let mut metadata: Map<String, Value> =
-            self.metadata.into_iter().map(|(k, v)| (k.to_owned(), Value::String(v))).collect();
+        let mut metadata: Map<String, Value> = self
+            .metadata
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), Value::String(v)))
+            .collect();
         metadata.insert("call".to_owned(), Value::String(call.to_string()));
         let body = json!({
             "error": {
@@ -85,10 +95,19 @@ impl Refusal {
         let mut response = Response::new(AnswerBody::whole(body.to_string()));
         *response.status_mut() = self.http;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=UTF-8"),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-store"),
+        );
         if self.http == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"turnpike\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"turnpike\""),
+            );
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

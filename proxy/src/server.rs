@@ -42,7 +42,7 @@ pub struct Parts {
     /// What the approval store reports to.
     pub hub: Arc<Hub>,
     /// Verifies tokens of the cluster.
-    pub reviewer: Option<TokenReviewer>,
+    pub reviewer: Option<Arc<TokenReviewer>>,
     /// Service account keys.
     pub keys: Arc<dyn KeyStore>,
     /// What approvers are told to run.
@@ -82,11 +82,16 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         egress,
         recordings,
         metrics: parts.metrics,
-        limits: Limits { answer_bytes: config.answer_bytes, held_bytes: config.held_bytes },
+        limits: Limits {
+            answer_bytes: config.answer_bytes,
+            held_bytes: config.held_bytes,
+        },
         approve_hint: parts.approve_hint,
     });
     let interceptor = Arc::new(Interceptor::new(parts.authority, provider())?);
-    let socket = TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let socket = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
     let readiness = Readiness {
         spool: spool.clone(),
         publisher: publisher.watch(),
@@ -107,7 +112,11 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     tokio::spawn(async move { fresh.identifier.keep_fresh().await });
 
     tracing::info!(listen = %config.listen, admin = %config.admin, methods = catalog.method_count(), "ready for agents");
-    let listener = Arc::new(Listener { gateway, interceptor, limits: ConnectionLimits::default() });
+    let listener = Arc::new(Listener {
+        gateway,
+        interceptor,
+        limits: ConnectionLimits::default(),
+    });
     listener.run(socket, stop).await;
     tracing::info!("no more calls; publishing what is left");
     if let Err(error) = spool.flush().await {
@@ -120,8 +129,11 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
 
 async fn open_spool(config: &Config) -> anyhow::Result<Arc<Spool>> {
     let dir = config.audit.dir.join("spool");
-    let settings =
-        SpoolConfig { dir: dir.clone(), max_bytes: config.audit.spool_bytes, segment_bytes: 16 << 20 };
+    let settings = SpoolConfig {
+        dir: dir.clone(),
+        max_bytes: config.audit.spool_bytes,
+        segment_bytes: 16 << 20,
+    };
     tokio::task::spawn_blocking(move || Spool::open(settings))
         .await?
         .with_context(|| format!("opening the spool {}", dir.display()))
@@ -172,10 +184,6 @@ impl Layout {
     /// Approval requests.
     pub fn approvals(&self) -> PathBuf {
         self.dir.join("approvals")
-    }
-    /// Certificates.
-    pub fn ca(&self) -> PathBuf {
-        self.dir.join("ca")
     }
     /// Service account keys.
     pub fn secrets(&self) -> PathBuf {

@@ -39,18 +39,27 @@ const LOOK_FOR_EXPIRY: Duration = Duration::from_secs(1);
 pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
     let layout = Layout { dir: dir.to_owned() };
     let config = Config::read(&layout.config()).with_context(|| {
-        format!("no usable configuration; `turnpike-proxy standalone --init {}` writes an example", dir.display())
+        format!(
+            "no usable configuration; `turnpike-proxy standalone --init {}` writes an example",
+            dir.display()
+        )
     })?;
     if config.issuers.iter().any(|i| i.name == keys::ISSUER) {
         keys::ensure(dir)?;
     }
-    let authority = Authority::load_or_create(&layout.ca(), &config.domains)?;
+    let authority = Authority::load_or_create(&config.ca_dir, &config.domains)?;
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::register(&registry)?);
     let policies = Arc::new(Policies::default());
-    let loader = Loader { dir: layout.policies(), policies: policies.clone(), metrics: metrics.clone() };
+    let loader = Loader {
+        dir: layout.policies(),
+        policies: policies.clone(),
+        metrics: metrics.clone(),
+    };
     // With nothing good to fall back on, a broken policy ends the start: leaving it out could loosen.
-    loader.load().map_err(|problems| anyhow::anyhow!("policies cannot be used:\n{}", problems.join("\n")))?;
+    loader
+        .load()
+        .map_err(|problems| anyhow::anyhow!("policies cannot be used:\n{}", problems.join("\n")))?;
     let hub = Arc::new(Hub::default());
     let approvals = FileStore::open(layout.approvals(), hub.clone()).context("the approvals folder")?;
     let watching = watch_folder(&layout, loader, approvals.clone(), stop.clone())?;
@@ -63,7 +72,9 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
         approvals,
         hub,
         reviewer: None,
-        keys: Arc::new(SecretFiles { dir: layout.secrets() }),
+        keys: Arc::new(SecretFiles {
+            dir: layout.secrets(),
+        }),
         approve_hint: ApproveHint::Standalone(dir.to_owned()),
         metrics,
         registry,
@@ -86,7 +97,8 @@ impl Loader {
         let read = self.read();
         match read {
             Ok(policies) => {
-                let mut bundles: std::collections::BTreeMap<String, Vec<PolicyDef>> = std::collections::BTreeMap::new();
+                let mut bundles: std::collections::BTreeMap<String, Vec<PolicyDef>> =
+                    std::collections::BTreeMap::new();
                 for policy in policies {
                     bundles.entry(policy.namespace.clone()).or_default().push(policy);
                 }
@@ -106,11 +118,15 @@ impl Loader {
     }
 
     fn read(&self) -> Result<Vec<PolicyDef>, Vec<String>> {
-        let context = CompileContext { gateway_namespace: GATEWAY_NAMESPACE };
+        let context = CompileContext {
+            gateway_namespace: GATEWAY_NAMESPACE,
+        };
         let entries = fs::read_dir(&self.dir).map_err(|e| vec![format!("{}: {e}", self.dir.display())])?;
         let mut paths = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|e| vec![format!("{}: {e}", self.dir.display())])?.path();
+            let path = entry
+                .map_err(|e| vec![format!("{}: {e}", self.dir.display())])?
+                .path();
             if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
                 paths.push(path);
             }
@@ -132,7 +148,9 @@ impl Loader {
             }
         }
         for (i, (policy, path)) in policies.iter().enumerate() {
-            let before = policies[..i].iter().find(|(p, _)| p.namespace == policy.namespace && p.name == policy.name);
+            let before = policies[..i]
+                .iter()
+                .find(|(p, _)| p.namespace == policy.namespace && p.name == policy.name);
             if let Some((_, first)) = before {
                 problems.push(format!(
                     "{}: policy {}/{} stands in {} too",
@@ -143,7 +161,11 @@ impl Loader {
                 ));
             }
         }
-        if problems.is_empty() { Ok(policies.into_iter().map(|(p, _)| p).collect()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(policies.into_iter().map(|(p, _)| p).collect())
+        } else {
+            Err(problems)
+        }
     }
 }
 
@@ -165,7 +187,9 @@ fn watch_folder(
     })
     .context("watching files")?;
     for folder in [layout.policies(), layout.approvals()] {
-        watcher.watch(&folder, RecursiveMode::NonRecursive).with_context(|| format!("watching {}", folder.display()))?;
+        watcher
+            .watch(&folder, RecursiveMode::NonRecursive)
+            .with_context(|| format!("watching {}", folder.display()))?;
     }
     let policies = loader.dir.clone();
     tokio::spawn(async move {
@@ -220,7 +244,9 @@ impl KeyStore for SecretFiles {
                 return Err("its name leads out of the folder".to_owned());
             }
             let path = self.dir.join(secret).join(key);
-            let text = tokio::fs::read_to_string(&path).await.map_err(|e| format!("{}: {e}", path.display()))?;
+            let text = tokio::fs::read_to_string(&path)
+                .await
+                .map_err(|e| format!("{}: {e}", path.display()))?;
             Ok(SecretString::from(text))
         })
     }

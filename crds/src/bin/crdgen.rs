@@ -17,7 +17,10 @@ fn main() -> ExitCode {
     };
     let mut stale = false;
     for crd in turnpike_crds::definitions() {
-        let path = PathBuf::from(dir).join(format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or("unnamed")));
+        let path = PathBuf::from(dir).join(format!(
+            "{}.yaml",
+            crd.metadata.name.as_deref().unwrap_or("unnamed")
+        ));
         let wanted = match serde_saphyr::to_string(&crd) {
             Ok(yaml) => format!("{HEADER}{yaml}"),
             Err(e) => {
@@ -36,5 +39,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    if stale { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if stale {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

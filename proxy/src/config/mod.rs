@@ -27,6 +27,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Health, readiness and metrics.
     pub admin: SocketAddr,
+    /// Folder of the interception authority.
+    pub ca_dir: PathBuf,
     /// Domains that the issuing certificate may serve.
     pub domains: Vec<String>,
     /// Audience of agents' tokens.
@@ -104,12 +106,25 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] says what, and where.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let raw: raw::Root = serde_saphyr::from_str(&text).map_err(|e| {
-            let at = e.location().map(|l| format!("line {}, column {}: ", l.line(), l.column())).unwrap_or_default();
+            let at = e
+                .location()
+                .map(|l| format!("line {}, column {}: ", l.line(), l.column()))
+                .unwrap_or_default();
             let message = e.without_snippet().to_string();
             let message = message.lines().next().unwrap_or_default().to_owned();
-            ConfigError::Syntax { path: path.to_owned(), message: if message.contains("line") { message } else { at + &message } }
+            ConfigError::Syntax {
+                path: path.to_owned(),
+                message: if message.contains("line") {
+                    message
+                } else {
+                    at + &message
+                },
+            }
         })?;
         let base = path.parent().unwrap_or(Path::new("."));
         Check { path, base }.config(raw)
@@ -123,7 +138,11 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&self, field: impl Into<String>, message: impl Into<String>) -> ConfigError {
-        ConfigError::Value { path: self.path.to_owned(), field: field.into(), message: message.into() }
+        ConfigError::Value {
+            path: self.path.to_owned(),
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     fn config(&self, raw: raw::Root) -> Result<Config, ConfigError> {
@@ -134,15 +153,21 @@ impl Check<'_> {
             .enumerate()
             .map(|(i, issuer)| self.issuer(i, issuer, &raw.identity.audience))
             .collect::<Result<_, _>>()?;
-        let upstreams =
-            raw.upstreams.iter().enumerate().map(|(i, u)| self.upstream(i, u)).collect::<Result<_, _>>()?;
+        let upstreams = raw
+            .upstreams
+            .iter()
+            .enumerate()
+            .map(|(i, u)| self.upstream(i, u))
+            .collect::<Result<_, _>>()?;
         let ambient = match &raw.credential {
-            raw::Credential { source: raw::Source::ApplicationDefault, access_token_file: None } => {
-                AmbientSource::ApplicationDefault
-            }
-            raw::Credential { source: raw::Source::AccessTokenFile, access_token_file: Some(file) } => {
-                AmbientSource::TokenFile(self.base.join(file))
-            }
+            raw::Credential {
+                source: raw::Source::ApplicationDefault,
+                access_token_file: None,
+            } => AmbientSource::ApplicationDefault,
+            raw::Credential {
+                source: raw::Source::AccessTokenFile,
+                access_token_file: Some(file),
+            } => AmbientSource::TokenFile(self.base.join(file)),
             _ => {
                 return Err(self.wrong(
                     "credential",
@@ -154,7 +179,10 @@ impl Check<'_> {
             (raw::Sink::Local, None) => SinkConfig::Local,
             (raw::Sink::PubSub, Some(topic)) if is_topic(&topic) => SinkConfig::PubSub(topic),
             (raw::Sink::PubSub, _) => {
-                return Err(self.wrong("audit.topic", "sink PubSub needs a topic as projects/PROJECT/topics/TOPIC"));
+                return Err(self.wrong(
+                    "audit.topic",
+                    "sink PubSub needs a topic as projects/PROJECT/topics/TOPIC",
+                ));
             }
             (raw::Sink::Local, Some(_)) => return Err(self.wrong("audit.topic", "sink Local has no topic")),
         };
@@ -164,12 +192,17 @@ impl Check<'_> {
         Ok(Config {
             listen: raw.listen,
             admin: raw.admin,
+            ca_dir: self.base.join(&raw.tls.ca_dir),
             domains: raw.tls.domains,
             audience: raw.identity.audience,
             issuers,
             ambient,
             upstreams,
-            audit: AuditConfig { dir: self.base.join(&raw.audit.dir), spool_bytes: raw.audit.spool_mib << 20, sink },
+            audit: AuditConfig {
+                dir: self.base.join(&raw.audit.dir),
+                spool_bytes: raw.audit.spool_mib << 20,
+                sink,
+            },
             answer_bytes: (raw.limits.masked_answer_mib as usize) << 20,
             held_bytes: (raw.limits.held_body_mib as usize) << 20,
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
@@ -183,10 +216,16 @@ impl Check<'_> {
                 KeySource::Url(url.clone())
             }
             (None, Some(_)) => {
-                return Err(self.wrong(format!("identity.issuers[{i}].jwksUrl"), "keys must come over https"));
+                return Err(self.wrong(
+                    format!("identity.issuers[{i}].jwksUrl"),
+                    "keys must come over https",
+                ));
             }
             _ => {
-                return Err(self.wrong(format!("identity.issuers[{i}]"), "set exactly one of jwksFile and jwksUrl"));
+                return Err(self.wrong(
+                    format!("identity.issuers[{i}]"),
+                    "set exactly one of jwksFile and jwksUrl",
+                ));
             }
         };
         Ok(Issuer {
@@ -199,7 +238,9 @@ impl Check<'_> {
 
     fn upstream(&self, i: usize, raw: &raw::Upstream) -> Result<UpstreamRoute, ConfigError> {
         let field = |name: &str| format!("upstreams[{i}].{name}");
-        if raw.host.trim_start_matches('*').contains('*') || (raw.host.starts_with('*') && !matches!(raw.host.as_bytes(), [b'*'] | [b'*', b'.', ..])) {
+        if raw.host.trim_start_matches('*').contains('*')
+            || (raw.host.starts_with('*') && !matches!(raw.host.as_bytes(), [b'*'] | [b'*', b'.', ..]))
+        {
             return Err(self.wrong(field("host"), "is a host, *.SUFFIX, or * for all"));
         }
         let transport = match (raw.plaintext, &raw.ca_file) {
@@ -214,21 +255,30 @@ impl Check<'_> {
                 RouteTransport::Plaintext
             }
             (false, None) => RouteTransport::Tls,
-            (false, Some(file)) => RouteTransport::TlsWithRoots(Arc::new(self.roots(&field("caFile"), file)?)),
+            (false, Some(file)) => {
+                RouteTransport::TlsWithRoots(Arc::new(self.roots(&field("caFile"), file)?))
+            }
         };
         if raw.address.as_deref().is_some_and(|a| !a.contains(':')) {
             return Err(self.wrong(field("address"), "is HOST:PORT"));
         }
-        Ok(UpstreamRoute { host: raw.host.clone(), address: raw.address.clone(), transport })
+        Ok(UpstreamRoute {
+            host: raw.host.clone(),
+            address: raw.address.clone(),
+            transport,
+        })
     }
 
     fn roots(&self, field: &str, file: &str) -> Result<RootCertStore, ConfigError> {
         let path = self.base.join(file);
         let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(&path).map_err(|e| self.wrong(field, e.to_string()))?;
+        let certificates =
+            CertificateDer::pem_file_iter(&path).map_err(|e| self.wrong(field, e.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|e| self.wrong(field, e.to_string()))?;
-            roots.add(certificate).map_err(|e| self.wrong(field, e.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|e| self.wrong(field, e.to_string()))?;
         }
         if roots.is_empty() {
             return Err(self.wrong(field, format!("{} holds no certificate", path.display())));

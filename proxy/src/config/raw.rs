@@ -36,12 +36,16 @@ fn admin() -> SocketAddr {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Tls {
+    pub(super) ca_dir: String,
     pub(super) domains: Vec<String>,
 }
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { domains: vec!["googleapis.com".to_owned()] }
+        Self {
+            ca_dir: "ca".to_owned(),
+            domains: vec!["googleapis.com".to_owned()],
+        }
     }
 }
 
@@ -54,7 +58,10 @@ pub(super) struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { audience: "turnpike".to_owned(), issuers: Vec::new() }
+        Self {
+            audience: "turnpike".to_owned(),
+            issuers: Vec::new(),
+        }
     }
 }
 
@@ -109,7 +116,12 @@ pub(super) struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { dir: "audit".to_owned(), spool_mib: 1024, sink: Sink::Local, topic: None }
+        Self {
+            dir: "audit".to_owned(),
+            spool_mib: 1024,
+            sink: Sink::Local,
+            topic: None,
+        }
     }
 }
 
@@ -130,6 +142,10 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { masked_answer_mib: 16, held_body_mib: 32, answer_within_seconds: 600 }
+        Self {
+            masked_answer_mib: 16,
+            held_body_mib: 32,
+            answer_within_seconds: 600,
+        }
     }
 }

@@ -52,7 +52,10 @@ pub struct UpstreamMap {
 #[derive(Debug)]
 pub(super) enum Connection {
     Plain(TcpStream),
-    Tls { stream: Box<TlsStream<TcpStream>>, http2: bool },
+    Tls {
+        stream: Box<TlsStream<TcpStream>>,
+        http2: bool,
+    },
 }
 
 /// Opens connections.
@@ -80,14 +83,18 @@ impl Dialer {
             map.routes.push((route, config));
         }
         // Exact names first, then the longest suffix, then the rest.
-        map.routes.sort_by_key(|(r, _)| (r.host.starts_with('*'), std::cmp::Reverse(r.host.len())));
+        map.routes
+            .sort_by_key(|(r, _)| (r.host.starts_with('*'), std::cmp::Reverse(r.host.len())));
         Ok(Self { map, default })
     }
 
     pub(super) async fn dial(&self, host: &str) -> Result<Connection, EgressError> {
         match tokio::time::timeout(CONNECT_WITHIN, self.connect(host)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(reason)) => Err(EgressError::Connect { host: host.to_owned(), reason }),
+            Ok(Err(reason)) => Err(EgressError::Connect {
+                host: host.to_owned(),
+                reason,
+            }),
             Err(_) => Err(EgressError::Connect {
                 host: host.to_owned(),
                 reason: format!("no connection within {} s", CONNECT_WITHIN.as_secs()),
@@ -102,16 +109,23 @@ impl Dialer {
             None => (None, Some(&self.default)),
         };
         let address = address.unwrap_or_else(|| format!("{host}:443"));
-        let tcp = TcpStream::connect(&address).await.map_err(|e| format!("{address}: {e}"))?;
+        let tcp = TcpStream::connect(&address)
+            .await
+            .map_err(|e| format!("{address}: {e}"))?;
         tcp.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
-        let Some(config) = config else { return Ok(Connection::Plain(tcp)) };
+        let Some(config) = config else {
+            return Ok(Connection::Plain(tcp));
+        };
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let stream = TlsConnector::from(config.clone())
             .connect(name, tcp)
             .await
             .map_err(|e| format!("TLS with {address}: {e}"))?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connection::Tls { stream: Box::new(stream), http2 })
+        Ok(Connection::Tls {
+            stream: Box::new(stream),
+            http2,
+        })
     }
 }
 
@@ -122,7 +136,10 @@ fn fits(pattern: &str, host: &str) -> bool {
     }
 }
 
-fn client_config(provider: &Arc<CryptoProvider>, roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
+fn client_config(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -149,5 +166,7 @@ fn system_roots() -> RootCertStore {
 /// Whether a plain connection to this address stays on this machine.
 pub fn is_loopback(address: &str) -> bool {
     address.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_loopback())
-        || address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost")
+        || address
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| host == "localhost")
 }

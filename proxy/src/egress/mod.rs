@@ -96,14 +96,26 @@ impl Outbound {
         credential: Credential,
     ) -> (Self, OutcomeRoom) {
         drop(permit);
-        let Canonical { target, uri, host, method, mut headers } = canonical;
+        let Canonical {
+            target,
+            uri,
+            host,
+            method,
+            mut headers,
+        } = canonical;
         headers.insert(header::AUTHORIZATION, credential.into_header());
         headers.insert(header::HOST, host);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        (Self { host: Arc::from(target.host()), request }, receipt.into_room())
+        (
+            Self {
+                host: Arc::from(target.host()),
+                request,
+            },
+            receipt.into_room(),
+        )
     }
 }
 
@@ -128,9 +140,10 @@ impl Egress {
         let Outbound { host, request } = outbound;
         match tokio::time::timeout(self.answer_within, self.pool.send(&host, request)).await {
             Ok(answer) => answer,
-            Err(_) => {
-                Err(EgressError::Timeout { host: host.to_string(), seconds: self.answer_within.as_secs() })
-            }
+            Err(_) => Err(EgressError::Timeout {
+                host: host.to_string(),
+                seconds: self.answer_within.as_secs(),
+            }),
         }
     }
 

@@ -87,7 +87,10 @@ impl Host {
         while idle.len() >= MAX_IDLE || idle.front().is_some_and(|f| f.since.elapsed() >= IDLE_FOR) {
             idle.pop_front();
         }
-        idle.push_back(Idle { sender, since: Instant::now() });
+        idle.push_back(Idle {
+            sender,
+            since: Instant::now(),
+        });
     }
 
     fn take_shared(&self) -> Option<(Shared, Ticket)> {
@@ -120,7 +123,10 @@ impl Drop for Ticket {
 impl Pool {
     /// A pool that opens its connections with this dialer.
     pub fn new(dialer: Dialer) -> Self {
-        Self { dialer, hosts: arc_swap::ArcSwap::from_pointee(HostMap::new()) }
+        Self {
+            dialer,
+            hosts: arc_swap::ArcSwap::from_pointee(HostMap::new()),
+        }
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
@@ -141,7 +147,10 @@ impl Pool {
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, EgressError> {
         let host = self.host(name);
-        let broken = |reason: String| EgressError::Exchange { host: name.to_string(), reason };
+        let broken = |reason: String| EgressError::Exchange {
+            host: name.to_string(),
+            reason,
+        };
         // A pooled connection may have been closed by the peer meanwhile; the request comes back unsent then.
         loop {
             if let Some((mut shared, ticket)) = host.take_shared() {
@@ -183,23 +192,44 @@ impl Pool {
                         tracing::debug!(%error, "an upstream connection ended");
                     }
                 });
-                let mut shared = Shared { sender, calls: Arc::default() };
+                let mut shared = Shared {
+                    sender,
+                    calls: Arc::default(),
+                };
                 let ticket = Ticket::take(&shared.calls);
                 host.shared().push(shared.clone());
-                let answer = shared.sender.send_request(request).await.map_err(|e| broken(reason(&e)));
+                let answer = shared
+                    .sender
+                    .send_request(request)
+                    .await
+                    .map_err(|e| broken(reason(&e)));
                 drop(ticket);
                 answer
             }
-            Connection::Tls { stream, http2: false } => self.first(&host, TokioIo::new(stream), request).await.map_err(broken),
-            Connection::Plain(stream) => self.first(&host, TokioIo::new(stream), request).await.map_err(broken),
+            Connection::Tls { stream, http2: false } => self
+                .first(&host, TokioIo::new(stream), request)
+                .await
+                .map_err(broken),
+            Connection::Plain(stream) => self
+                .first(&host, TokioIo::new(stream), request)
+                .await
+                .map_err(broken),
         }
     }
 
-    async fn first<I>(&self, host: &Arc<Host>, io: I, request: Request<RequestBody>) -> Result<Response<Incoming>, String>
+    async fn first<I>(
+        &self,
+        host: &Arc<Host>,
+        io: I,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, String>
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(|e| reason(&e))?;
+        let (sender, connection) = http1::Builder::new()
+            .handshake(io)
+            .await
+            .map_err(|e| reason(&e))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream connection ended");

@@ -53,7 +53,9 @@ pub async fn watch(client: Client, hub: Arc<Hub>) {
             Ok(watcher::Event::Init) => listed.clear(),
             Ok(watcher::Event::InitApply(request)) => listed.push(request),
             Ok(watcher::Event::InitDone) => hub.replace_all(std::mem::take(&mut listed)),
-            Err(error) => tracing::warn!(%error, "the watch on approval requests broke off; it is opened again"),
+            Err(error) => {
+                tracing::warn!(%error, "the watch on approval requests broke off; it is opened again")
+            }
         }
     }
 }
@@ -66,8 +68,12 @@ async fn within<T>(what: impl Future<Output = Result<T, kube::Error>>) -> Result
             (409 | 404, _) => StoreError::Changed,
             _ => StoreError::Unavailable(format!("the API server refuses: {}", status.message)),
         }),
-        Ok(Err(error)) => Err(StoreError::Unavailable(format!("the API server cannot be reached: {error}"))),
-        Err(_) => Err(StoreError::Unavailable("the API server does not answer".to_owned())),
+        Ok(Err(error)) => Err(StoreError::Unavailable(format!(
+            "the API server cannot be reached: {error}"
+        ))),
+        Err(_) => Err(StoreError::Unavailable(
+            "the API server does not answer".to_owned(),
+        )),
     }
 }
 

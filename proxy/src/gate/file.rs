@@ -33,7 +33,11 @@ impl FileStore {
     /// When it cannot be made.
     pub fn open(dir: PathBuf, hub: Arc<Hub>) -> io::Result<Arc<Self>> {
         fs::create_dir_all(&dir)?;
-        let store = Arc::new(Self { dir, hub, writing: Mutex::new(()) });
+        let store = Arc::new(Self {
+            dir,
+            hub,
+            writing: Mutex::new(()),
+        });
         store.refresh();
         Ok(store)
     }
@@ -58,7 +62,11 @@ impl FileStore {
                 return;
             }
         };
-        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "yaml")) {
+        for path in entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+        {
             match self.read(&path) {
                 Ok(request) => all.push(self.settle(request)),
                 Err(problem) => {
@@ -75,8 +83,13 @@ impl FileStore {
 
     fn read(&self, path: &Path) -> Result<ApprovalRequest, String> {
         let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
-        load::approval_request(&text)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        load::approval_request(&text).map_err(|problems| {
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
     }
 
     fn settle(&self, mut request: ApprovalRequest) -> ApprovalRequest {
@@ -97,7 +110,9 @@ impl FileStore {
         let path = self.path(&name);
         let fresh = path.with_extension("yaml.new");
         // Renamed into place, so that nobody ever reads half of it.
-        fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)).map_err(|e| unavailable(e.to_string()))
+        fs::write(&fresh, text)
+            .and_then(|()| fs::rename(&fresh, &path))
+            .map_err(|e| unavailable(e.to_string()))
     }
 }
 
@@ -147,13 +162,22 @@ impl ApprovalStore for FileStore {
         })
     }
 
-    fn spend(&self, request: ApprovalRequest, by: Consumption) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
+    fn spend(
+        &self,
+        request: ApprovalRequest,
+        by: Consumption,
+    ) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
         Box::pin(async move {
             let spent = {
                 let _guard = self.lock();
-                let mut now = self.read(&self.path(&request.name_any())).map_err(|_| StoreError::Changed)?;
+                let mut now = self
+                    .read(&self.path(&request.name_any()))
+                    .map_err(|_| StoreError::Changed)?;
                 let status = now.status.get_or_insert_default();
-                if now.spec != request.spec || status.phase != Some(Phase::Approved) || status.consumption.is_some() {
+                if now.spec != request.spec
+                    || status.phase != Some(Phase::Approved)
+                    || status.consumption.is_some()
+                {
                     return Err(StoreError::Changed);
                 }
                 status.consumption = Some(by);

@@ -69,8 +69,10 @@ impl Hub {
 
     /// These are all requests there are: others were deleted.
     pub fn replace_all(&self, requests: Vec<ApprovalRequest>) {
-        let keys: std::collections::HashSet<Key> =
-            requests.iter().map(|r| (r.namespace().unwrap_or_default(), r.name_any())).collect();
+        let keys: std::collections::HashSet<Key> = requests
+            .iter()
+            .map(|r| (r.namespace().unwrap_or_default(), r.name_any()))
+            .collect();
         self.lock().retain(|key, sender| {
             let known = matches!(&*sender.borrow(), State::There(_));
             if known && !keys.contains(key) {
@@ -84,7 +86,11 @@ impl Hub {
 
     /// What the store last said of a request.
     pub fn latest(&self, namespace: &str, name: &str) -> Option<Arc<ApprovalRequest>> {
-        match &*self.lock().get(&(namespace.to_owned(), name.to_owned()))?.borrow() {
+        match &*self
+            .lock()
+            .get(&(namespace.to_owned(), name.to_owned()))?
+            .borrow()
+        {
             State::There(request) => Some(request.clone()),
             State::Unknown | State::Deleted => None,
         }

@@ -43,10 +43,17 @@ pub trait ApprovalStore: Send + Sync + std::fmt::Debug {
     /// Creates a request.
     fn create(&self, request: ApprovalRequest) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>>;
     /// Reads a request.
-    fn get<'a>(&'a self, namespace: &'a str, name: &'a str)
-    -> BoxFuture<'a, Result<Option<ApprovalRequest>, StoreError>>;
+    fn get<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ApprovalRequest>, StoreError>>;
     /// Marks an approved request as spent, if it is still as it was read.
-    fn spend(&self, request: ApprovalRequest, by: Consumption) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>>;
+    fn spend(
+        &self,
+        request: ApprovalRequest,
+        by: Consumption,
+    ) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>>;
 }
 
 /// A call that waits.
@@ -123,7 +130,9 @@ impl Gate {
                 return Ok(ApprovalRequest::clone(&found));
             }
         }
-        Err(StoreError::Unavailable("the call was asked for too often; remove its old approval requests".to_owned()))
+        Err(StoreError::Unavailable(
+            "the call was asked for too often; remove its old approval requests".to_owned(),
+        ))
     }
 
     fn draft(&self, held: &Held, name: &str) -> ApprovalRequest {
@@ -151,9 +160,13 @@ impl Gate {
         tokio::pin!(hold_end);
         loop {
             match phase(&latest) {
-                Phase::Approved if !is_over(&latest) => return Waited::Approved(Box::new(ApprovalRequest::clone(&latest))),
+                Phase::Approved if !is_over(&latest) => {
+                    return Waited::Approved(Box::new(ApprovalRequest::clone(&latest)));
+                }
                 Phase::Denied => return Waited::Denied(Box::new(ApprovalRequest::clone(&latest))),
-                Phase::Expired | Phase::Consumed => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
+                Phase::Expired | Phase::Consumed => {
+                    return Waited::Expired(Box::new(ApprovalRequest::clone(&latest)));
+                }
                 _ if is_over(&latest) => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
                 _ => {}
             }
@@ -173,7 +186,11 @@ impl Gate {
     /// # Errors
     /// [`StoreError::Changed`] when somebody else was faster or the request was withdrawn.
     pub async fn spend(&self, request: ApprovalRequest, call: Uuid) -> Result<ApprovalRequest, StoreError> {
-        let by = Consumption { by: self.replica.clone(), call: call.to_string(), at: Time(Timestamp::now()) };
+        let by = Consumption {
+            by: self.replica.clone(),
+            call: call.to_string(),
+            at: Time(Timestamp::now()),
+        };
         self.store.spend(request, by).await
     }
 }
@@ -211,7 +228,9 @@ fn is_over(request: &ApprovalRequest) -> bool {
 }
 
 fn until(end: &Timestamp) -> Duration {
-    let left = end.as_millisecond().saturating_sub(Timestamp::now().as_millisecond());
+    let left = end
+        .as_millisecond()
+        .saturating_sub(Timestamp::now().as_millisecond());
     // A little later, so that the clock has passed it for sure.
     Duration::from_millis(u64::try_from(left).unwrap_or(0).saturating_add(5))
 }
@@ -224,11 +243,15 @@ fn is_for(request: &ApprovalRequest, held: &Held) -> bool {
     same && !spent && !is_over(request) && !matches!(phase(request), Phase::Expired | Phase::Consumed)
 }
 
-/// `PREFIX-xxxxx`: five characters of the digest, in an alphabet without vowels, so that no words appear.
+/// `PREFIX-xxxxxxx`: seven characters made of the digest, in an alphabet without vowels, so that no words appear.
 fn request_name(prefix: &str, digest: &CallDigest, round: u32) -> String {
     use sha2::{Digest, Sha256};
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let hash = Sha256::digest(format!("{digest} {round}"));
-    let tail: String = hash.iter().take(7).map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()])).collect();
+    let tail: String = hash
+        .iter()
+        .take(7)
+        .map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()]))
+        .collect();
     format!("{prefix}-{tail}")
 }

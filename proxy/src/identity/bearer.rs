@@ -10,7 +10,9 @@ use super::token;
 pub fn authorization(headers: &HeaderMap) -> Option<String> {
     let value = single(headers, header::AUTHORIZATION)?;
     let (scheme, rest) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim().to_owned())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| rest.trim().to_owned())
 }
 
 /// The token of a CONNECT request. A Basic password that is no JWT is a placeholder and counts as none.

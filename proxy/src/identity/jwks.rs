@@ -68,10 +68,17 @@ impl Issuers {
         let known = |issuer: Issuer| {
             (
                 issuer.name.clone(),
-                Known { issuer, keys: ArcSwapOption::empty(), fetched: Mutex::new(None) },
+                Known {
+                    issuer,
+                    keys: ArcSwapOption::empty(),
+                    fetched: Mutex::new(None),
+                },
             )
         };
-        Self { by_name: issuers.into_iter().map(known).collect(), http: reqwest::Client::new() }
+        Self {
+            by_name: issuers.into_iter().map(known).collect(),
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Whether an issuer is trusted.
@@ -100,7 +107,10 @@ impl Issuers {
             .map_err(|e| self.explain(&e, known, token))?
             .claims;
         let caller = token::caller(&claims, known.issuer.service_accounts)?;
-        Ok(Verified { caller: Arc::new(caller), expires_at: claims.exp })
+        Ok(Verified {
+            caller: Arc::new(caller),
+            expires_at: claims.exp,
+        })
     }
 
     fn explain(&self, error: &jsonwebtoken::errors::Error, known: &Known, token: &str) -> IdentityError {
@@ -114,7 +124,10 @@ impl Issuers {
                     .and_then(|d| d.claims.aud)
                     .map(|a| format!("{:?}", a.list()))
                     .unwrap_or_else(|| "none".to_owned());
-                IdentityError::Audience { found, wanted: known.issuer.audiences.join(" or ") }
+                IdentityError::Audience {
+                    found,
+                    wanted: known.issuer.audiences.join(" or "),
+                }
             }
             ErrorKind::MissingRequiredClaim(claim) => IdentityError::Claim(match claim.as_str() {
                 "exp" => "exp",
@@ -153,22 +166,42 @@ impl Issuers {
                 .await
                 .map_err(|e| IdentityError::Unavailable(format!("key set {}: {e}", path.display())))?,
             KeySource::Url(url) => {
-                let wrong = |e: reqwest::Error| IdentityError::Unavailable(format!("key set {url}: {}", e.without_url()));
-                let answer = self.http.get(url).timeout(FETCH_TIMEOUT).send().await.map_err(wrong)?;
-                answer.error_for_status().map_err(wrong)?.text().await.map_err(wrong)?
+                let wrong = |e: reqwest::Error| {
+                    IdentityError::Unavailable(format!("key set {url}: {}", e.without_url()))
+                };
+                let answer = self
+                    .http
+                    .get(url)
+                    .timeout(FETCH_TIMEOUT)
+                    .send()
+                    .await
+                    .map_err(wrong)?;
+                answer
+                    .error_for_status()
+                    .map_err(wrong)?
+                    .text()
+                    .await
+                    .map_err(wrong)?
             }
         };
-        serde_json::from_str(&text).map_err(|e| IdentityError::Unavailable(format!("the key set is not one: {e}")))
+        serde_json::from_str(&text)
+            .map_err(|e| IdentityError::Unavailable(format!("the key set is not one: {e}")))
     }
 
     /// Fetches the key sets of URLs anew, so that keys that were withdrawn stop working. Never returns.
     pub async fn keep_fresh(&self) {
         loop {
             tokio::time::sleep(REFRESH).await;
-            for known in self.by_name.values().filter(|k| matches!(k.issuer.keys, KeySource::Url(_))) {
+            for known in self
+                .by_name
+                .values()
+                .filter(|k| matches!(k.issuer.keys, KeySource::Url(_)))
+            {
                 match self.fetch(&known.issuer.keys).await {
                     Ok(set) => known.keys.store(Some(Arc::new(set))),
-                    Err(error) => tracing::warn!(issuer = known.issuer.name, %error, "cannot refresh a key set"),
+                    Err(error) => {
+                        tracing::warn!(issuer = known.issuer.name, %error, "cannot refresh a key set")
+                    }
                 }
             }
         }

@@ -116,7 +116,7 @@ type Remembered = Result<Verified, IdentityError>;
 #[derive(Debug)]
 pub struct Identifier {
     issuers: Issuers,
-    reviewer: Option<TokenReviewer>,
+    reviewer: Option<Arc<TokenReviewer>>,
     seen: Cache<[u8; 32], Remembered>,
 }
 
@@ -136,8 +136,15 @@ impl Expiry<[u8; 32], Remembered> for Forget {
 
 impl Identifier {
     /// An identifier for these issuers and, in a cluster, the API server.
-    pub fn new(issuers: Issuers, reviewer: Option<TokenReviewer>) -> Self {
-        Self { issuers, reviewer, seen: Cache::builder().max_capacity(100_000).expire_after(Forget).build() }
+    pub fn new(issuers: Issuers, reviewer: Option<Arc<TokenReviewer>>) -> Self {
+        Self {
+            issuers,
+            reviewer,
+            seen: Cache::builder()
+                .max_capacity(100_000)
+                .expire_after(Forget)
+                .build(),
+        }
     }
 
     /// Verifies a token. Concurrent calls with one token verify it once.

@@ -27,7 +27,9 @@ pub struct TokenReviewer {
 
 impl std::fmt::Debug for TokenReviewer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenReviewer").field("audience", &self.audience).finish_non_exhaustive()
+        f.debug_struct("TokenReviewer")
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,7 +38,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 impl TokenReviewer {
     /// A reviewer for tokens of this audience.
     pub fn new(client: Client, audience: String) -> Self {
-        Self { client, audience, fallback: ArcSwapOption::empty() }
+        Self {
+            client,
+            audience,
+            fallback: ArcSwapOption::empty(),
+        }
     }
 
     /// Fetches the cluster's issuer and keys, for the time when the API server does not answer.
@@ -48,8 +54,15 @@ impl TokenReviewer {
         struct Discovery {
             issuer: String,
         }
-        let get = |path: &str| http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
-        let discovery: Discovery = self.client.request(get("/.well-known/openid-configuration")?).await?;
+        let get = |path: &str| {
+            http::Request::get(path)
+                .body(Vec::new())
+                .map_err(kube::Error::HttpError)
+        };
+        let discovery: Discovery = self
+            .client
+            .request(get("/.well-known/openid-configuration")?)
+            .await?;
         let keys: serde_json::Value = self.client.request(get("/openid/v1/jwks")?).await?;
         let issuer = Issuer {
             name: discovery.issuer,
@@ -67,7 +80,10 @@ impl TokenReviewer {
     /// [`IdentityError`] says why not.
     pub async fn verify(&self, token: &str, peeked: &Peeked) -> Result<Verified, IdentityError> {
         let review = TokenReview {
-            spec: TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) },
+            spec: TokenReviewSpec {
+                audiences: Some(vec![self.audience.clone()]),
+                token: Some(token.to_owned()),
+            },
             ..TokenReview::default()
         };
         let api: Api<TokenReview> = Api::all(self.client.clone());
@@ -76,7 +92,10 @@ impl TokenReviewer {
             Ok(Ok(review)) => return self.reviewed(token, peeked, review),
             // The API server has spoken: no other verdict may replace its own.
             Ok(Err(kube::Error::Api(status))) if status.code < 500 && status.code != 429 => {
-                return Err(IdentityError::Unavailable(format!("TokenReview is refused: {}", status.message)));
+                return Err(IdentityError::Unavailable(format!(
+                    "TokenReview is refused: {}",
+                    status.message
+                )));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the API server does not answer".to_owned(),
@@ -94,30 +113,51 @@ impl TokenReviewer {
         }
         let audiences = status.audiences.unwrap_or_default();
         if !audiences.contains(&self.audience) {
-            return Err(IdentityError::Audience { found: format!("{audiences:?}"), wanted: self.audience.clone() });
+            return Err(IdentityError::Audience {
+                found: format!("{audiences:?}"),
+                wanted: self.audience.clone(),
+            });
         }
         let user = status.user.unwrap_or_default();
         let username = user.username.unwrap_or_default();
-        let extra = |key: &str| user.extra.as_ref().and_then(|e| e.get(key)).and_then(|v| v.first()).cloned();
-        let account = username.strip_prefix("system:serviceaccount:").and_then(|s| s.split_once(':'));
+        let extra = |key: &str| {
+            user.extra
+                .as_ref()
+                .and_then(|e| e.get(key))
+                .and_then(|v| v.first())
+                .cloned()
+        };
+        let account = username
+            .strip_prefix("system:serviceaccount:")
+            .and_then(|s| s.split_once(':'));
         let Some((namespace, name)) = account else {
-            return Err(IdentityError::Rejected(format!("{username:?} is not a ServiceAccount")));
+            return Err(IdentityError::Rejected(format!(
+                "{username:?} is not a ServiceAccount"
+            )));
         };
         let claims = unverified(token)?;
         let mut caller = Caller {
-            identity: Identity::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() },
+            identity: Identity::ServiceAccount {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            },
             issuer: claims.iss,
             session: String::new(),
             pod: extra("authentication.kubernetes.io/pod-name"),
         };
         caller.session = extra("authentication.kubernetes.io/pod-uid").unwrap_or_else(|| caller.name());
-        Ok(Verified { caller: Arc::new(caller), expires_at: claims.exp })
+        Ok(Verified {
+            caller: Arc::new(caller),
+            expires_at: claims.exp,
+        })
     }
 
     /// The API server tells little of why it refuses, so what the token says of itself is held against the
     /// clock and the audience. It changes the words of the refusal, never the refusal.
     fn why_not(&self, token: &str, peeked: &Peeked, error: String) -> IdentityError {
-        let Ok(claims) = unverified(token) else { return IdentityError::NotAToken };
+        let Ok(claims) = unverified(token) else {
+            return IdentityError::NotAToken;
+        };
         if peeked.algorithm == "none" || peeked.algorithm.starts_with("HS") {
             return IdentityError::Algorithm(peeked.algorithm.clone());
         }
@@ -126,13 +166,25 @@ impl TokenReviewer {
         }
         let audiences = claims.aud.as_ref().map(Audience::list).unwrap_or_default();
         if !audiences.contains(&self.audience) {
-            return IdentityError::Audience { found: format!("{audiences:?}"), wanted: self.audience.clone() };
+            return IdentityError::Audience {
+                found: format!("{audiences:?}"),
+                wanted: self.audience.clone(),
+            };
         }
-        if self.fallback.load().as_deref().is_some_and(|i| !i.knows(&peeked.issuer)) {
+        if self
+            .fallback
+            .load()
+            .as_deref()
+            .is_some_and(|i| !i.knows(&peeked.issuer))
+        {
             return IdentityError::UnknownIssuer(peeked.issuer.clone());
         }
         // Its words can quote the token's claims, and never the token itself.
-        IdentityError::Rejected(if error.is_empty() { "not authenticated".to_owned() } else { error })
+        IdentityError::Rejected(if error.is_empty() {
+            "not authenticated".to_owned()
+        } else {
+            error
+        })
     }
 }
 
@@ -141,4 +193,3 @@ fn unverified(token: &str) -> Result<Claims, IdentityError> {
         .map(|d| d.claims)
         .map_err(|_| IdentityError::NotAToken)
 }
-

@@ -70,15 +70,24 @@ pub fn peek(token: &str) -> Result<Peeked, IdentityError> {
     struct Body {
         iss: Option<String>,
     }
-    let part = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| IdentityError::NotAToken);
+    let part = |text: &str| {
+        BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| IdentityError::NotAToken)
+    };
     let mut parts = token.split('.');
-    let (Some(header), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(IdentityError::NotAToken);
     };
     let header: Header = serde_json::from_slice(&part(header)?).map_err(|_| IdentityError::NotAToken)?;
     let body: Body = serde_json::from_slice(&part(body)?).map_err(|_| IdentityError::NotAToken)?;
     let issuer = body.iss.ok_or(IdentityError::Claim("iss"))?;
-    Ok(Peeked { issuer, key_id: header.kid, algorithm: header.alg })
+    Ok(Peeked {
+        issuer,
+        key_id: header.kid,
+        algorithm: header.alg,
+    })
 }
 
 /// Whether a text looks like a JWT at all: three parts of base64url. The dummy passwords that people put
@@ -94,17 +103,26 @@ pub fn looks_like_one(text: &str) -> bool {
 /// # Errors
 /// When the subject is missing.
 pub fn caller(claims: &Claims, service_accounts: bool) -> Result<Caller, IdentityError> {
-    let subject = claims.sub.clone().filter(|s| !s.is_empty()).ok_or(IdentityError::Claim("sub"))?;
+    let subject = claims
+        .sub
+        .clone()
+        .filter(|s| !s.is_empty())
+        .ok_or(IdentityError::Claim("sub"))?;
     let text = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
     let kubernetes = claims.others.get("kubernetes.io");
     let pod = kubernetes.and_then(|k| k.get("pod"));
     let account = service_accounts
-        .then(|| subject.strip_prefix("system:serviceaccount:").and_then(|s| s.split_once(':')))
+        .then(|| {
+            subject
+                .strip_prefix("system:serviceaccount:")
+                .and_then(|s| s.split_once(':'))
+        })
         .flatten();
     let identity = match account {
-        Some((namespace, name)) => {
-            Identity::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
-        }
+        Some((namespace, name)) => Identity::ServiceAccount {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        },
         None => Identity::Oidc {
             issuer: claims.iss.clone(),
             subject: subject.clone(),

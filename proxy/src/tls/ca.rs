@@ -9,8 +9,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -78,13 +78,21 @@ impl Authority {
     /// # Errors
     /// [`CaError`] names the file.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CaError> {
-        let wrong = |path: &Path, source| CaError::Certificate { path: path.to_owned(), source };
+        let wrong = |path: &Path, source| CaError::Certificate {
+            path: path.to_owned(),
+            source,
+        };
         let pem = read(certificate)?;
         let key_pair = KeyPair::from_pem(&read(key)?).map_err(|e| wrong(key, e))?;
         let issuer = Issuer::from_ca_cert_pem(&pem, key_pair).map_err(|e| wrong(certificate, e))?;
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|source| CaError::Pem { path: certificate.to_owned(), source })?;
-        Ok(Self { issuer, certificate: der })
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|source| CaError::Pem {
+            path: certificate.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            issuer,
+            certificate: der,
+        })
     }
 
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
@@ -98,24 +106,35 @@ impl Authority {
 }
 
 fn create(dir: &Path, domains: &[String]) -> Result<(), CaError> {
-    fs::create_dir_all(dir).map_err(|source| CaError::File { path: dir.to_owned(), source })?;
+    fs::create_dir_all(dir).map_err(|source| CaError::File {
+        path: dir.to_owned(),
+        source,
+    })?;
     let wrong = |name: &str| {
         let path = dir.join(name);
         move |source| CaError::Certificate { path, source }
     };
     let root_key = KeyPair::generate().map_err(wrong(ROOT))?;
-    let root = CertifiedIssuer::self_signed(authority("Turnpike root", 10 * 365, 1), root_key).map_err(wrong(ROOT))?;
+    let root = CertifiedIssuer::self_signed(authority("Turnpike root", 10 * 365, 1), root_key)
+        .map_err(wrong(ROOT))?;
     let issuing_key = KeyPair::generate().map_err(wrong(ISSUING_KEY))?;
     let mut params = authority("Turnpike issuing", 2 * 365, 0);
     params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: domains.iter().map(|d| GeneralSubtree::DnsName(d.clone())).collect(),
+        permitted_subtrees: domains
+            .iter()
+            .map(|d| GeneralSubtree::DnsName(d.clone()))
+            .collect(),
         excluded_subtrees: Vec::new(),
     });
     let issuing = params.signed_by(&issuing_key, &root).map_err(wrong(ISSUING))?;
     write(&dir.join(ROOT), root.pem().as_bytes(), 0o644)?;
     write(&dir.join(ISSUING), issuing.pem().as_bytes(), 0o644)?;
     // The key comes last: a folder with a key is complete.
-    write(&dir.join(ISSUING_KEY), issuing_key.serialize_pem().as_bytes(), 0o600)
+    write(
+        &dir.join(ISSUING_KEY),
+        issuing_key.serialize_pem().as_bytes(),
+        0o600,
+    )
 }
 
 fn authority(name: &str, days: i64, path_length: u8) -> CertificateParams {
@@ -132,13 +151,26 @@ fn authority(name: &str, days: i64, path_length: u8) -> CertificateParams {
 }
 
 fn read(path: &Path) -> Result<String, CaError> {
-    fs::read_to_string(path).map_err(|source| CaError::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| CaError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let wrong = |source| CaError::File { path: path.to_owned(), source };
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(wrong)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)
+    let wrong = |source| CaError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .map_err(wrong)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(wrong)
 }

@@ -47,7 +47,9 @@ pub struct Interceptor {
 
 impl std::fmt::Debug for Interceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Interceptor").field("hosts", &self.configs.entry_count()).finish_non_exhaustive()
+        f.debug_struct("Interceptor")
+            .field("hosts", &self.configs.entry_count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,15 +59,20 @@ impl Interceptor {
     /// # Errors
     /// When no key can be made.
     pub fn new(authority: Authority, provider: Arc<CryptoProvider>) -> Result<Self, LeafError> {
-        let key = KeyPair::generate()
-            .map_err(|e| LeafError::Mint { host: "any host".to_owned(), reason: e.to_string() })?;
+        let key = KeyPair::generate().map_err(|e| LeafError::Mint {
+            host: "any host".to_owned(),
+            reason: e.to_string(),
+        })?;
         Ok(Self {
             authority,
             key,
             sessions: ServerSessionMemoryCache::new(4096),
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
             provider,
-            configs: Cache::builder().max_capacity(MAX_HOSTS).time_to_live(REMINT).build(),
+            configs: Cache::builder()
+                .max_capacity(MAX_HOSTS)
+                .time_to_live(REMINT)
+                .build(),
         })
     }
 
@@ -84,14 +91,19 @@ impl Interceptor {
     }
 
     fn mint(&self, host: &str) -> Result<ServerConfig, LeafError> {
-        let wrong = |reason: String| LeafError::Mint { host: host.to_owned(), reason };
+        let wrong = |reason: String| LeafError::Mint {
+            host: host.to_owned(),
+            reason,
+        };
         let mut params = CertificateParams::new([host.to_owned()]).map_err(|e| wrong(e.to_string()))?;
         params.distinguished_name.push(DnType::CommonName, host);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         valid_for(&mut params, LEAF_DAYS);
-        let leaf = params.signed_by(&self.key, self.authority.issuer()).map_err(|e| wrong(e.to_string()))?;
+        let leaf = params
+            .signed_by(&self.key, self.authority.issuer())
+            .map_err(|e| wrong(e.to_string()))?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
         let chain = vec![leaf.der().clone(), self.authority.certificate().clone()];
         let certified =
@@ -112,7 +124,8 @@ impl Interceptor {
 
 /// Valid from an hour ago, for clocks that are behind.
 pub(super) fn valid_for(params: &mut CertificateParams, days: i64) {
-    let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(jiff::Timestamp::now().as_second().max(0) as u64);
+    let now = rcgen::date_time_ymd(1970, 1, 1)
+        + Duration::from_secs(jiff::Timestamp::now().as_second().max(0) as u64);
     params.not_before = now - Duration::from_secs(3600);
     params.not_after = now + Duration::from_secs(days.max(0) as u64 * 24 * 60 * 60);
 }

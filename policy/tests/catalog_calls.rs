@@ -410,6 +410,12 @@ GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/version
   unlisted METHOD_NOT_IN_CATALOG
 GET https://cloudresourcemanager.googleapis.com/v1/projects/acme:dev
   unlisted CUSTOM_VERB_NOT_IN_CATALOG
+POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?secretId=..%2F..%2Facme-prod%2Fsecrets%2Fdb
+  unlisted UNSAFE_RESOURCE_NAME
+POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?secretId=..
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://storage.googleapis.com/storage/v1/b?project=acme-dev%2Fx
+  unlisted UNSAFE_RESOURCE_NAME
 POST https://www.googleapis.com/batch/drive/v3
   unlisted BATCH_REQUEST
 GET https://secretmanager.googleapis.com/%76%31/projects/acme-dev/secrets

@@ -175,7 +175,7 @@ impl Search<'_> {
                 .collect();
             // What goes on behind a run of segments says more than what ends with it.
             ranks.push(u8::MAX);
-            (ranks, f.hit.loose)
+            (ranks, f.hit.row, f.hit.loose)
         };
         self.found.sort_by_cached_key(rank);
         // The same template, found strictly and by its escapes.

@@ -22,7 +22,7 @@
 //! Verbs are `G`ET, `P`OST, p`U`T, p`A`TCH, `D`ELETE. A template's segments are literals, `*` for a variable,
 //! `**` for one or more segments, each of the last two with `:verb` behind it in the last place. Flags: `U` the
 //! method also takes uploads below `/upload/` and `/resumable/upload/`, `D` it also serves content
-//! (`alt=media`, `/download/`). Recipes are described in the [`recipe`] module. Comments do not exist.
+//! (`alt=media`, `/download/`). Recipes are described in `recipe.rs`. Comments do not exist.
 //!
 //! # Matching
 //!
@@ -36,7 +36,7 @@ mod classify;
 mod email;
 mod hosts;
 mod load;
-pub mod recipe;
+mod recipe;
 mod trie;
 
 use std::sync::OnceLock;

@@ -42,7 +42,7 @@ type Range = (u8, u8);
 
 /// One resource's recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Recipe {
+pub(super) struct Recipe {
     name: SmallVec<[Range; 1]>,
     kind: &'static str,
     id: Option<Range>,
@@ -59,7 +59,7 @@ pub struct Recipe {
 }
 
 /// Reads the recipes of one method; `None` where the text is no recipe.
-pub fn parse(text: &'static str) -> Option<SmallVec<[Recipe; 1]>> {
+pub(super) fn parse(text: &'static str) -> Option<SmallVec<[Recipe; 1]>> {
     if text == "-" {
         return Some(SmallVec::new());
     }
@@ -149,7 +149,7 @@ impl Match<'_> {
             None => None,
         };
         if recipe.query_project {
-            project = self.query("project")?;
+            project = self.query("project")?.map(|p| self.plain(p)).transpose()?;
             push_part(&mut name, "projects");
             push_part(&mut name, project.as_deref().unwrap_or("_"));
         }
@@ -157,6 +157,11 @@ impl Match<'_> {
         if let Some(parameter) = recipe.query_id
             && let Some(given) = self.query(parameter)?
         {
+            let given = if recipe.style == Style::Storage {
+                given
+            } else {
+                self.plain(given)?
+            };
             if recipe.kind_before_id {
                 push_part(&mut name, recipe.kind);
             }
@@ -285,6 +290,14 @@ impl Match<'_> {
             Some(run) if at == run => (start, start + self.rest),
             Some(run) if at > run => (start + self.rest - 1, start + self.rest),
             _ => (start, start + 1),
+        }
+    }
+
+    /// An id from the query, which must be one part of a name.
+    fn plain(&self, id: String) -> Result<String, Unlisted> {
+        match id.contains('/') || id == "." || id == ".." {
+            true => Err(Unlisted::UnsafeName { method: self.method }),
+            false => Ok(id),
         }
     }
 

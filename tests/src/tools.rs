@@ -36,6 +36,14 @@ pub fn kubectl() -> Result<PathBuf> {
     kubernetes("kubectl").or_else(|error| which("kubectl").ok_or(error))
 }
 
+/// helm, for the tests of the chart.
+///
+/// # Errors
+/// It is not there.
+pub fn helm() -> Result<PathBuf> {
+    cached("helm", "helm")
+}
+
 /// The storage emulator that the Python package carries.
 ///
 /// # Errors

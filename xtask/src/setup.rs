@@ -25,7 +25,7 @@ struct Tool {
     install: fn(&Path, &str) -> Result<()>,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         name: "etcd",
         programs: &["etcd"],
@@ -35,6 +35,11 @@ const TOOLS: [Tool; 3] = [
         name: "kubernetes",
         programs: &["kube-apiserver", "kubectl"],
         install: build_kubernetes,
+    },
+    Tool {
+        name: "helm",
+        programs: &["helm"],
+        install: build_helm,
     },
     Tool {
         name: FAKE_GCS,
@@ -138,11 +143,23 @@ fn build_kubernetes(into: &Path, version: &str) -> Result<()> {
     Ok(())
 }
 
+fn build_helm(into: &Path, version: &str) -> Result<()> {
+    // Charts and `helm version` read the stamp.
+    let flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version=v{version}");
+    go_build(
+        "helm",
+        "helm.sh/helm/v3/cmd/helm",
+        version,
+        &flags,
+        &into.join("helm"),
+    )
+}
+
 /// Builds a command of a module that `tests/tools/MODULE` pins.
 fn go_build(module: &str, package: &str, version: &str, flags: &str, output: &Path) -> Result<()> {
     let Some(go) = paths::which("go") else {
         bail!(
-            "Go is not on PATH, and {package} is built from source: install Go 1.25 or newer, or set \
+            "Go is not on PATH, and {package} is built from source: install Go 1.26 or newer, or set \
              KUBEBUILDER_ASSETS to a directory with kube-apiserver, etcd and kubectl"
         );
     };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use turnpike_proxy::{cluster, config, keys, server, standalone};
+use turnpike_proxy::{cluster, config, keys, server, standalone, tls};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,6 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
+    /// Which log lines are written, as in `info,turnpike_proxy=debug`.
+    #[arg(long, env = "TURNPIKE_LOG", default_value = "info", global = true)]
+    log: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,6 +43,21 @@ enum Command {
         #[arg(long, env = "POD_NAME")]
         replica: String,
     },
+    /// Make the interception authority for `serve`: ca.pem, which agents trust, and issuing.pem and
+    /// issuing-key.pem, which the proxies need. The root's key is thrown away.
+    Ca {
+        /// A folder without an authority; it is made where it is not there.
+        #[arg(long)]
+        out: PathBuf,
+        /// Domains that certificates may be issued for, with all their subdomains.
+        #[arg(long, value_delimiter = ',', default_value = "googleapis.com", value_parser = domain)]
+        domains: Vec<String>,
+    },
+    /// Check a configuration file, and do nothing else.
+    CheckConfig {
+        /// The file, as in turnpike.yaml.
+        file: PathBuf,
+    },
     /// Print a short-lived agent token, signed with the key of a standalone folder.
     Token {
         /// The folder with turnpike.yaml.
@@ -63,6 +81,19 @@ fn agent(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A domain as name constraints write it: lower-case labels, without a wildcard.
+fn domain(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if text.split('.').count() >= 2 && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("name a domain in lower case without a wildcard, for example googleapis.com".to_owned())
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
@@ -75,6 +106,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    let log = cli.log;
     match cli.command {
         Command::Standalone { init: Some(dir), .. } => {
             config::init::init(&dir)?;
@@ -86,18 +118,36 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Standalone {
             config: Some(dir), ..
-        } => serve(async move { standalone::run(&dir, server::stop_on_signals()?).await }),
+        } => serve(&log, async move {
+            standalone::run(&dir, server::stop_on_signals()?).await
+        }),
         Command::Serve {
             config,
             namespace,
             replica,
-        } => {
-            serve(async move { cluster::run(&config, namespace, replica, server::stop_on_signals()?).await })
-        }
+        } => serve(&log, async move {
+            cluster::run(&config, namespace, replica, server::stop_on_signals()?).await
+        }),
         Command::Standalone {
             config: None,
             init: None,
         } => anyhow::bail!("name a folder with --config or --init"),
+        Command::Ca { out, domains } => {
+            tls::ca::create(&out, &domains)?;
+            println!(
+                "Wrote {0}/{1}, which agents trust, and {0}/{2} and {0}/{3}, which the proxies need.",
+                out.display(),
+                tls::ca::ROOT,
+                tls::ca::ISSUING,
+                tls::ca::ISSUING_KEY
+            );
+            Ok(())
+        }
+        Command::CheckConfig { file } => {
+            config::Config::read(&file)?;
+            println!("{}: ok", file.display());
+            Ok(())
+        }
         Command::Token {
             config: dir,
             agent: (namespace, name),
@@ -117,12 +167,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn serve(what: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn serve(log: &str, what: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(log)
+        .with_context(|| format!("{log:?} is no log filter such as info,turnpike_proxy=debug"))?;
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
+        .with_env_filter(filter)
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr)

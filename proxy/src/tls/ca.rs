@@ -1,6 +1,6 @@
 //! The interception authority: a root that agents trust, and an issuing intermediate with critical name
 //! constraints (RFC 5280, section 4.2.1.10) for the domains that Turnpike serves. The proxy needs only the
-//! intermediate. In standalone mode both are made at the first start, and the root's key is thrown away:
+//! intermediate. [`create`] makes both, in standalone mode at the first start, and throws the root's key away:
 //! when the intermediate comes to its end, the folder is made anew.
 
 use std::{
@@ -41,12 +41,31 @@ pub enum CaError {
         /// Why.
         source: rustls::pki_types::pem::Error,
     },
+    /// There is no authority, and none can be made where it should be.
+    #[error(
+        "{dir} holds no interception authority (issuing.pem and issuing-key.pem), and none can be made there: \
+         {reason}; make one elsewhere with `turnpike-proxy ca --out DIR` and put these two files there"
+    )]
+    None {
+        /// The folder.
+        dir: PathBuf,
+        /// Why none can be made.
+        reason: Box<CaError>,
+    },
+    /// An authority is there, and agents may trust it.
+    #[error("{path} is there already; nothing was written")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
-/// File names in the `ca` folder.
+/// The root's certificate in the `ca` folder, which agents trust.
 pub const ROOT: &str = "ca.pem";
-const ISSUING: &str = "issuing.pem";
-const ISSUING_KEY: &str = "issuing-key.pem";
+/// The intermediate's certificate, which the proxy sends with every leaf.
+pub const ISSUING: &str = "issuing.pem";
+/// The intermediate's key, which the proxy signs with.
+pub const ISSUING_KEY: &str = "issuing-key.pem";
 
 /// The issuing intermediate, ready to sign leaf certificates.
 pub struct Authority {
@@ -68,7 +87,11 @@ impl Authority {
     /// [`CaError`] names the file.
     pub fn load_or_create(dir: &Path, domains: &[String]) -> Result<Self, CaError> {
         if !dir.join(ISSUING_KEY).exists() {
-            create(dir, domains)?;
+            // What a start that was cut short left behind is written over.
+            make(dir, domains).map_err(|reason| CaError::None {
+                dir: dir.to_owned(),
+                reason: Box::new(reason),
+            })?;
         }
         Self::load(&dir.join(ISSUING), &dir.join(ISSUING_KEY))
     }
@@ -105,7 +128,22 @@ impl Authority {
     }
 }
 
-fn create(dir: &Path, domains: &[String]) -> Result<(), CaError> {
+/// Makes a root and an intermediate that may issue for these domains, and writes [`ROOT`], [`ISSUING`] and
+/// [`ISSUING_KEY`]. The root's key is written nowhere.
+///
+/// # Errors
+/// [`CaError`] names the file. An authority that is there is not written over.
+pub fn create(dir: &Path, domains: &[String]) -> Result<(), CaError> {
+    for name in [ROOT, ISSUING, ISSUING_KEY] {
+        let path = dir.join(name);
+        if path.exists() {
+            return Err(CaError::Exists { path });
+        }
+    }
+    make(dir, domains)
+}
+
+fn make(dir: &Path, domains: &[String]) -> Result<(), CaError> {
     fs::create_dir_all(dir).map_err(|source| CaError::File {
         path: dir.to_owned(),
         source,
@@ -173,4 +211,59 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn googleapis() -> Vec<String> {
+        vec!["googleapis.com".to_owned()]
+    }
+
+    #[test]
+    fn an_authority_is_made_once_and_never_written_over() {
+        let dir = tempfile::tempdir().expect("is made");
+        let folder = dir.path().join("ca");
+        create(&folder, &googleapis()).expect("is made");
+        let contents =
+            || [ROOT, ISSUING, ISSUING_KEY].map(|name| fs::read(folder.join(name)).expect("is there"));
+        let first = contents();
+        let error = create(&folder, &googleapis()).expect_err("is there");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{}/ca.pem is there already; nothing was written",
+                folder.display()
+            )
+        );
+        Authority::load_or_create(&folder, &googleapis()).expect("is loaded");
+        assert_eq!(contents(), first);
+    }
+
+    #[test]
+    fn a_start_that_was_cut_short_is_made_good() {
+        let dir = tempfile::tempdir().expect("is made");
+        create(dir.path(), &googleapis()).expect("is made");
+        fs::remove_file(dir.path().join(ISSUING_KEY)).expect("is removed");
+        Authority::load_or_create(dir.path(), &googleapis()).expect("is made anew");
+    }
+
+    #[test]
+    fn where_none_is_and_none_can_be_made_it_says_what_to_do() {
+        let dir = tempfile::tempdir().expect("is made");
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("is written");
+        let folder = file.join("ca");
+        let error = Authority::load_or_create(&folder, &googleapis()).expect_err("no folder can be made");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{0} holds no interception authority (issuing.pem and issuing-key.pem), and none can be made there: \
+                 {0}: Not a directory (os error 20); make one elsewhere with `turnpike-proxy ca --out DIR` and put \
+                 these two files there",
+                folder.display()
+            )
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! The pure core of Turnpike: what a request is, and what may happen to it.
 //!
-//! A request target becomes a [`canonical`] form, the [`catalog`] says which [`call`] it is, [`decide`]
+//! A request target becomes a [`canonical`] form, the [`catalog`] says which [`call`] it is, [`mod@decide`]
 //! says what happens to it under a policy [`set`], and a [`mask`] plan says what the agent may not see of
 //! the answer. Nothing here does I/O, reads a clock or knows tokio, hyper or Kubernetes: the same function
 //! decides on the data path, in the offline check and in a replay.

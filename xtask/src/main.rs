@@ -1,6 +1,10 @@
 //! `cargo xtask`: the commands of people who work on Turnpike. One module a command.
 
+mod bench;
 mod catalog;
+mod codegen;
+mod demo;
+mod local;
 mod paths;
 mod setup;
 mod shell;
@@ -22,12 +26,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what Turnpike is held to: look-ups, decisions, the whole gate.
+    Bench(bench::Args),
+    /// Play an agent's day through Turnpike: no cluster, no account, nothing to set up.
+    Demo(demo::Args),
     /// Build and fetch what the tests run: kube-apiserver, etcd, kubectl, emulators. Cached.
     Setup,
     /// Set up, check format and lints, and run every test.
     Test(test::Args),
     /// Check what the compiler does not: dependency walls, module docs, file sizes, tests that wait.
     Tidy,
+    /// Make the files that are generated from others: custom resource definitions and their copies.
+    Codegen {
+        /// Compare with the committed files instead, and name those that are stale.
+        #[arg(long)]
+        check: bool,
+    },
     /// Make the method catalogue from Google's discovery documents.
     Catalog {
         /// Compare with the committed catalogue instead, and fail on a difference.
@@ -48,9 +62,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
+        Command::Codegen { check } => codegen::run(check),
         Command::Catalog { check } => catalog::run(check),
     }
 }

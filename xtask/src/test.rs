@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{catalog, paths, setup, shell, tidy};
+use crate::{catalog, codegen, paths, setup, shell, tidy};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,7 @@ fn checks() -> Result<()> {
     shell::step("cargo clippy");
     shell::run(cargo("clippy")?.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     tidy::run()?;
+    codegen::run(true)?;
     shell::step("catalog --check");
     catalog::run(true)
 }

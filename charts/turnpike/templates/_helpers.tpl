@@ -47,3 +47,26 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+
+{{/* turnpike.yaml: what the chart decides, and the rest as the values say. */}}
+{{- define "turnpike.proxyConfig" -}}
+{{- range $field := list "listen" "admin" "audit" -}}
+{{- if hasKey $.Values.proxy.config $field -}}
+{{- fail (printf "proxy.config.%s: the chart writes it; set proxy.port, proxy.adminPort and proxy.audit instead" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey (.Values.proxy.config.tls | default dict) "caDir" -}}
+{{- fail "proxy.config.tls.caDir: the chart writes it; set proxy.issuingCaSecret instead" -}}
+{{- end -}}
+{{- $audit := dict "dir" "/var/lib/turnpike" "spoolMib" (int .Values.proxy.audit.spoolMib) "sink" "Local" -}}
+{{- with .Values.proxy.audit.topic -}}
+{{- $audit = merge (dict "sink" "PubSub" "topic" .) $audit -}}
+{{- end -}}
+{{- $own := dict
+      "listen" (printf "0.0.0.0:%d" (int .Values.proxy.port))
+      "admin" (printf "0.0.0.0:%d" (int .Values.proxy.adminPort))
+      "tls" (dict "caDir" "/etc/turnpike/ca")
+      "audit" $audit -}}
+{{- mergeOverwrite (deepCopy .Values.proxy.config) $own | toYaml -}}
+{{- end -}}

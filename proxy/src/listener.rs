@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use turnpike_policy::{caller::Caller, canonical::Target};
 use uuid::Uuid;
 
@@ -61,6 +61,14 @@ pub struct Listener {
     pub limits: ConnectionLimits,
 }
 
+/// When connections have to come to an end, and which are still open: tunnels outlive the connection that
+/// opened them.
+#[derive(Debug, Clone)]
+struct Life {
+    stop: CancellationToken,
+    open: TaskTracker,
+}
+
 /// How long open calls may go on once the proxy is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -68,10 +76,13 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 impl Listener {
     /// Accepts until it is told to stop, then lets open calls end.
     pub async fn run(self: Arc<Self>, socket: TcpListener, stop: CancellationToken) {
-        let open = tokio_util::task::TaskTracker::new();
+        let life = Life {
+            stop,
+            open: TaskTracker::new(),
+        };
         loop {
             let (stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
+                () = life.stop.cancelled() => break,
                 accepted = socket.accept() => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -82,56 +93,50 @@ impl Listener {
                     }
                 },
             };
-            let (listener, stop) = (self.clone(), stop.clone());
-            open.spawn(async move {
+            let (listener, its) = (self.clone(), life.clone());
+            life.open.spawn(async move {
                 let counted = listener.gateway.metrics.connection();
-                if let Err(error) = listener.serve(stream, peer, stop).await {
+                if let Err(error) = listener.serve(stream, peer, its).await {
                     tracing::debug!(%peer, error, "a connection ended");
                 }
                 drop(counted);
             });
         }
-        open.close();
-        if tokio::time::timeout(DRAIN, open.wait()).await.is_err() {
+        // Nobody is kept waiting for a connection that will not be served.
+        drop(socket);
+        life.open.close();
+        if tokio::time::timeout(DRAIN, life.open.wait()).await.is_err() {
             tracing::warn!(
-                connections = open.len(),
+                connections = life.open.len(),
                 "connections were still open when the time to drain was over"
             );
         }
     }
 
-    async fn serve(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stop: CancellationToken,
-    ) -> Result<(), String> {
+    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, life: Life) -> Result<(), String> {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let mut first = [0u8; 1];
-        let peeked = tokio::time::timeout(self.limits.head_within, stream.peek(&mut first));
+        let peeked = tokio::select! {
+            () = life.stop.cancelled() => return Ok(()),
+            peeked = tokio::time::timeout(self.limits.head_within, stream.peek(&mut first)) => peeked,
+        };
         match peeked
-            .await
             .map_err(|_| "it sent nothing")?
             .map_err(|e| e.to_string())?
         {
             0 => Ok(()),
-            _ if first[0] == 0x16 => self.intercept(stream, peer, None, None, stop).await,
-            _ => self.plain(stream, peer, stop).await,
+            _ if first[0] == 0x16 => self.intercept(stream, peer, None, None, life.stop).await,
+            _ => self.plain(stream, peer, life).await,
         }
     }
 
     /// Plain HTTP/1: CONNECT, and a health check.
-    async fn plain(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stop: CancellationToken,
-    ) -> Result<(), String> {
+    async fn plain(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, life: Life) -> Result<(), String> {
         let listener = self.clone();
-        let stopped = stop.clone();
+        let stopped = life.stop.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (listener, stop) = (listener.clone(), stop.clone());
-            async move { Ok::<_, Infallible>(listener.plain_request(request, peer, stop).await) }
+            let (listener, life) = (listener.clone(), life.clone());
+            async move { Ok::<_, Infallible>(listener.plain_request(request, peer, life).await) }
         });
         let connection = self
             .http1()
@@ -151,10 +156,10 @@ impl Listener {
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
-        stop: CancellationToken,
+        life: Life,
     ) -> Response<AnswerBody> {
         if request.method() == Method::CONNECT {
-            return match self.connect(request, peer, stop).await {
+            return match self.connect(request, peer, life).await {
                 Ok(answer) => answer,
                 Err(refusal) => refusal.into_response(Uuid::now_v7()),
             };
@@ -176,7 +181,7 @@ impl Listener {
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
-        stop: CancellationToken,
+        life: Life,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let named = request
             .uri()
@@ -195,7 +200,8 @@ impl Listener {
             })?),
         };
         let listener = self.clone();
-        tokio::spawn(async move {
+        let stop = life.stop.clone();
+        life.open.spawn(async move {
             let tunnelled = async {
                 let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
                 listener

@@ -117,6 +117,10 @@ pub(crate) async fn hold(
                 &request,
             )));
         }
+        Waited::Spent(request) => {
+            note(record, &request);
+            return Err(Box::new(named(spent(), &request)));
+        }
         Waited::StillPending(request) => return Err(Box::new(still_pending(gateway, &request))),
         Waited::Gone { name } => {
             return Err(Box::new(Refusal::denied(
@@ -127,13 +131,14 @@ pub(crate) async fn hold(
     };
     note(record, &approved);
     let permit = decide_again(gateway, record, caller, &digest, &approved)?;
-    let spent = gateway.gate.spend(*approved, record.id).await.map_err(|error| match error {
-        StoreError::Changed => Box::new(Refusal::denied(
-            "APPROVAL_SPENT",
-            "The approval was used by another copy of this call, or withdrawn. Make the same call again to ask anew.",
-        )),
-        error => unavailable(&error),
-    })?;
+    let spent = gateway
+        .gate
+        .spend(*approved, record.id)
+        .await
+        .map_err(|error| match error {
+            StoreError::Changed => Box::new(spent()),
+            error => unavailable(&error),
+        })?;
     note(record, &spent);
     Ok((permit, body))
 }
@@ -379,6 +384,13 @@ fn refused_by_person(request: &ApprovalRequest) -> Refusal {
             ),
         ),
         request,
+    )
+}
+
+fn spent() -> Refusal {
+    Refusal::denied(
+        "APPROVAL_SPENT",
+        "The approval was used by another copy of this call, or withdrawn. Make the same call again to ask anew.",
     )
 }
 

@@ -53,7 +53,8 @@ impl FileStore {
     /// Reads every file again, settles what was reviewed or is over, and reports it all. A file that does
     /// not parse is named in the log, and its request stays as it was.
     pub fn refresh(&self) {
-        let guard = self.lock();
+        // Held until the hub knows: a request that is created in between would count as deleted.
+        let _guard = self.lock();
         let mut all = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -77,7 +78,6 @@ impl FileStore {
                 }
             }
         }
-        drop(guard);
         self.hub.replace_all(all);
     }
 
@@ -132,18 +132,15 @@ fn instructions(request: &ApprovalRequest) -> String {
 impl ApprovalStore for FileStore {
     fn create(&self, mut request: ApprovalRequest) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
         Box::pin(async move {
-            let created = {
-                let _guard = self.lock();
-                if self.path(&request.name_any()).exists() {
-                    return Err(StoreError::Exists);
-                }
-                request.metadata.creation_timestamp = Some(Time(Timestamp::now()));
-                request.status = next_status(&request, Timestamp::now());
-                self.write(&request)?;
-                request
-            };
-            self.hub.put(created.clone());
-            Ok(created)
+            let _guard = self.lock();
+            if self.path(&request.name_any()).exists() {
+                return Err(StoreError::Exists);
+            }
+            request.metadata.creation_timestamp = Some(Time(Timestamp::now()));
+            request.status = next_status(&request, Timestamp::now());
+            self.write(&request)?;
+            self.hub.put(request.clone());
+            Ok(request)
         })
     }
 
@@ -168,27 +165,24 @@ impl ApprovalStore for FileStore {
         by: Consumption,
     ) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
         Box::pin(async move {
-            let spent = {
-                let _guard = self.lock();
-                let mut now = self
-                    .read(&self.path(&request.name_any()))
-                    .map_err(|_| StoreError::Changed)?;
-                let status = now.status.get_or_insert_default();
-                if now.spec != request.spec
-                    || status.phase != Some(Phase::Approved)
-                    || status.consumption.is_some()
-                {
-                    return Err(StoreError::Changed);
-                }
-                status.consumption = Some(by);
-                if let Some(next) = next_status(&now, Timestamp::now()) {
-                    now.status = Some(next);
-                }
-                self.write(&now)?;
-                now
-            };
-            self.hub.put(spent.clone());
-            Ok(spent)
+            let _guard = self.lock();
+            let mut now = self
+                .read(&self.path(&request.name_any()))
+                .map_err(|_| StoreError::Changed)?;
+            let status = now.status.get_or_insert_default();
+            if now.spec != request.spec
+                || status.phase != Some(Phase::Approved)
+                || status.consumption.is_some()
+            {
+                return Err(StoreError::Changed);
+            }
+            status.consumption = Some(by);
+            if let Some(next) = next_status(&now, Timestamp::now()) {
+                now.status = Some(next);
+            }
+            self.write(&now)?;
+            self.hub.put(now.clone());
+            Ok(now)
         })
     }
 }

@@ -82,6 +82,8 @@ pub enum Waited {
     Denied(Box<ApprovalRequest>),
     /// Nobody decided in time.
     Expired(Box<ApprovalRequest>),
+    /// Approved, and spent on another copy of the call.
+    Spent(Box<ApprovalRequest>),
     /// The connection was held long enough; the request stays open.
     StillPending(Box<ApprovalRequest>),
     /// The request was deleted.
@@ -164,9 +166,8 @@ impl Gate {
                     return Waited::Approved(Box::new(ApprovalRequest::clone(&latest)));
                 }
                 Phase::Denied => return Waited::Denied(Box::new(ApprovalRequest::clone(&latest))),
-                Phase::Expired | Phase::Consumed => {
-                    return Waited::Expired(Box::new(ApprovalRequest::clone(&latest)));
-                }
+                Phase::Consumed => return Waited::Spent(Box::new(ApprovalRequest::clone(&latest))),
+                Phase::Expired => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
                 _ if is_over(&latest) => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
                 _ => {}
             }

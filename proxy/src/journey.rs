@@ -13,7 +13,13 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_policy::{
-    Facts, Permit, Verdict, call::Call, caller::Caller, catalog::Catalog, decide, decide::Denial,
+    Facts, Permit, Verdict,
+    call::{Call, Traits},
+    caller::Caller,
+    canonical::Alt,
+    catalog::Catalog,
+    decide,
+    decide::Denial,
 };
 use uuid::Uuid;
 
@@ -111,7 +117,7 @@ pub async fn travel(
     let mut record = arrive(&gateway, &connection, &request);
     match clear(&gateway, &connection, request, &mut record).await {
         Ok(cleared) => forward(&gateway, cleared, record).await,
-        Err(refusal) => refuse(&gateway, record, *refusal),
+        Err(refusal) => refuse(&gateway, &mut record, *refusal),
     }
 }
 
@@ -143,7 +149,7 @@ fn arrive(gateway: &Gateway, connection: &Connection, request: &Request<Incoming
 
 /// Records a refusal and answers with it. A refusal that cannot be recorded is answered all the same:
 /// nothing has left.
-fn refuse(gateway: &Gateway, mut record: CallRecord, refusal: Refusal) -> Response<AnswerBody> {
+fn refuse(gateway: &Gateway, record: &mut CallRecord, refusal: Refusal) -> Response<AnswerBody> {
     record.verdict = Recorded::Deny;
     record.reason = refusal.reason;
     record.message = Some(refusal.message.clone());
@@ -327,16 +333,19 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
         caller,
         in_force,
     } = cleared;
-    let reading = reading(gateway, &record, &caller, &in_force);
+    let reading = reading(gateway, &canonical, &record, &caller, &in_force);
     if reading.is_some() {
         canonical
             .headers
             .insert(header::ACCEPT_ENCODING, answer::READABLE);
         canonical.headers.remove(header::RANGE);
     }
-    let receipt = match record.write(Stage::Intent).await {
+    // From here on the intent may be on record, so every end is an outcome.
+    let mut outcome = Outcome::begin(record, gateway.metrics.clone());
+    let receipt = match outcome.record().write(Stage::Intent).await {
         Ok(receipt) => receipt,
         Err(error) => {
+            let record = outcome.withdraw();
             tracing::error!(call = %record.id, %error, "a call cannot be recorded and is refused");
             let message =
                 format!("Turnpike lets no call pass unrecorded, and the record cannot be written: {error}.");
@@ -347,18 +356,16 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
             );
         }
     };
-    // From here on the intent is on record, so every end is an outcome.
-    let metrics = gateway.metrics.clone();
     let credential = match gateway.credentials.mint(&permit).await {
         Ok(credential) => credential,
         Err(error) => {
+            outcome.reserve(receipt.into_room());
             let message = format!("Turnpike has no credential for this call: {error}.");
-            let refusal = Refusal::unavailable("CREDENTIAL_UNAVAILABLE", message);
-            return failed(Outcome::begin(record, receipt.into_room(), metrics), refusal);
+            return failed(outcome, Refusal::unavailable("CREDENTIAL_UNAVAILABLE", message));
         }
     };
     let (outbound, room) = Outbound::seal(canonical, body, permit, receipt, credential);
-    let mut outcome = Outcome::begin(record, room, metrics);
+    outcome.reserve(room);
     let sent = std::time::Instant::now();
     match gateway.egress.send(outbound).await {
         Ok(answer) => {
@@ -387,18 +394,26 @@ fn failed(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
     refusal.into_response(id)
 }
 
-/// Whether the answer has to be read, and what for.
+/// Whether the answer has to be read, and what for. The content of an object is no answer with fields, so
+/// field masks do not apply to it; where a method returns credentials, its answer is read in any form.
 fn reading(
     gateway: &Gateway,
+    canonical: &Canonical,
     record: &CallRecord,
     caller: &Arc<Caller>,
     in_force: &Arc<InForce>,
 ) -> Option<Reading> {
-    let media = record.calls.iter().any(|c| c.method == "storage.objects.get");
+    let content = canonical.target.alt() == Alt::Media || canonical.target.path().starts_with("/download/");
+    let sensitive = record
+        .calls
+        .iter()
+        .any(|c| c.traits.contains(Traits::RETURNS_CREDENTIALS));
+    if content && !sensitive {
+        return None;
+    }
     let keep = in_force
         .set
         .body_retention(caller)
-        .filter(|_| !media)
         .map(|r| (gateway.recordings.clone(), Duration::from_millis(r.keep_ms)));
     let plan = in_force.set.mask_plan(caller, &record.calls);
     (keep.is_some() || !plan.is_empty()).then(|| Reading {

@@ -7,7 +7,8 @@ use turnpike_policy::mask::Masked;
 
 use crate::{metrics::Metrics, record::CallRecord, spool::OutcomeRoom};
 
-/// A call that went upstream and whose end is still to be recorded. Dropping it records the end.
+/// A call whose intent is being recorded, or is on record, and whose end is still to be told. Dropping it
+/// records the end, so a call whose agent goes away at any moment has one.
 #[derive(Debug)]
 pub struct Outcome {
     record: CallRecord,
@@ -19,14 +20,15 @@ pub struct Outcome {
     masked: Vec<Masked>,
     error: Option<String>,
     ended: bool,
+    withdrawn: bool,
 }
 
 impl Outcome {
-    /// Begins when the call is sent.
-    pub fn begin(record: CallRecord, room: OutcomeRoom, metrics: Arc<Metrics>) -> Self {
+    /// Begins before the intent is written.
+    pub fn begin(record: CallRecord, metrics: Arc<Metrics>) -> Self {
         Self {
             record,
-            room: Some(room),
+            room: None,
             metrics,
             status: 0,
             upstream_us: None,
@@ -34,7 +36,19 @@ impl Outcome {
             masked: Vec::new(),
             error: None,
             ended: false,
+            withdrawn: false,
         }
+    }
+
+    /// Takes the room that the spool holds for the outcome.
+    pub fn reserve(&mut self, room: OutcomeRoom) {
+        self.room = Some(room);
+    }
+
+    /// The intent was not written, so there is no outcome: gives the record back for the refusal's own.
+    pub fn withdraw(&mut self) -> &mut CallRecord {
+        self.withdrawn = true;
+        &mut self.record
     }
 
     /// The record so far.
@@ -76,7 +90,9 @@ impl Outcome {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
-        let Some(room) = self.room.take() else { return };
+        if self.withdrawn {
+            return;
+        }
         if !self.ended && self.error.is_none() {
             self.error = Some("the agent went away before the answer ended".to_owned());
         }
@@ -100,14 +116,12 @@ impl Drop for Outcome {
             error: self.error.as_deref(),
             upstream: None,
         };
-        let written = match self.record.line(Stage::Outcome(&outcome)) {
-            Ok(line) => self
-                .record
-                .recorder
-                .spool()
-                .append_outcome(room, &line)
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
+        let spool = self.record.recorder.spool();
+        let written = match (self.record.line(Stage::Outcome(&outcome)), self.room.take()) {
+            (Ok(line), Some(room)) => spool.append_outcome(room, &line).map_err(|e| e.to_string()),
+            // The agent went away while the intent was being written; nothing has left.
+            (Ok(line), None) => spool.append_later(&line).map_err(|e| e.to_string()),
+            (Err(error), _) => Err(error.to_string()),
         };
         if let Err(error) = written {
             // The intent is on record; that its outcome is not must show.

@@ -11,7 +11,7 @@ mod pool;
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use turnpike_policy::{Permit, canonical::Target};
 
 pub use dial::{Dialer, RouteTransport, UpstreamRoute, is_loopback};
@@ -105,6 +105,15 @@ impl Outbound {
         } = canonical;
         headers.insert(header::AUTHORIZATION, credential.into_header());
         headers.insert(header::HOST, host);
+        // Google answers 411 to such a request without a length.
+        if body.is_end_stream()
+            && matches!(
+                method,
+                http::Method::POST | http::Method::PUT | http::Method::PATCH
+            )
+        {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;

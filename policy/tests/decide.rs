@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 use turnpike_policy::{
     Facts, PolicyDef, PolicySet, Verdict,
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
@@ -582,20 +582,46 @@ fn by_the_book(policies: &[PolicyDef], agent: &str, call: &Call) -> Effect {
     matching.max().unwrap_or(Effect::Deny)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+/// Cases of the property; `PROPTEST_CASES` raises it.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2_000)
+}
 
-    #[test]
-    fn the_index_decides_as_the_book_does(policies in any_policies(), reversed in any::<bool>()) {
-        let who = caller("agents", "coder");
-        let get = [call("storage.objects.get", &[OBJECT])];
-        let expected = by_the_book(&policies, "coder", &get[0]);
-        let mut given = policies;
-        if reversed {
-            given.reverse();
-        }
-        let set = PolicySet::new(given);
-        let decision = decide(&set, &Facts { caller: &who, calls: &get, now: Timestamp::UNIX_EPOCH });
-        prop_assert_eq!(decision.verdict.effect(), expected);
-    }
+#[test]
+fn the_index_decides_as_the_book_does() {
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases())
+    });
+    let mut verdicts = std::collections::BTreeMap::<String, u32>::new();
+    let counted = std::cell::RefCell::new(&mut verdicts);
+    runner
+        .run(&(any_policies(), any::<bool>()), |(policies, reversed)| {
+            let who = caller("agents", "coder");
+            let get = [call("storage.objects.get", &[OBJECT])];
+            let expected = by_the_book(&policies, "coder", &get[0]);
+            let mut given = policies;
+            if reversed {
+                given.reverse();
+            }
+            let set = PolicySet::new(given);
+            let facts = Facts {
+                caller: &who,
+                calls: &get,
+                now: Timestamp::UNIX_EPOCH,
+            };
+            prop_assert_eq!(decide(&set, &facts).verdict.effect(), expected);
+            *counted.borrow_mut().entry(format!("{expected:?}")).or_default() += 1;
+            Ok(())
+        })
+        .unwrap();
+    // A generator that made only one kind of verdict would prove nothing.
+    assert!(
+        verdicts.len() == 3 && verdicts.values().all(|n| *n > cases() / 50),
+        "{verdicts:?}"
+    );
+    println!("policy: {} cases {verdicts:?}, 0 counterexamples", cases());
 }

@@ -39,7 +39,10 @@ const CONNECTIONS: usize = 32;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     for name in &args.names {
-        ensure!(["classify", "decide", "gate"].contains(&name.as_str()), "no benchmark {name:?}: classify, decide, gate");
+        ensure!(
+            ["classify", "decide", "gate"].contains(&name.as_str()),
+            "no benchmark {name:?}: classify, decide, gate"
+        );
     }
     for name in ["classify", "decide"] {
         if wanted(name) {
@@ -56,32 +59,62 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn cargo() -> Result<Command> {
     let mut command = shell::cargo();
-    command.current_dir(paths::root()).env("CARGO_TARGET_DIR", paths::target()?);
+    command
+        .current_dir(paths::root())
+        .env("CARGO_TARGET_DIR", paths::target()?);
     Ok(command)
 }
 
 fn gate(args: &Args) -> Result<()> {
-    shell::run(cargo()?.args(["build", "--release", "-p", "turnpike-proxy", "-p", "turnpike-tests", "--bins"]))?;
+    shell::run(cargo()?.args([
+        "build",
+        "--release",
+        "-p",
+        "turnpike-proxy",
+        "-p",
+        "turnpike-tests",
+        "--bins",
+    ]))?;
     let programs = paths::target()?.join("release");
     let folder = Folder::new("bench")?;
     let config = folder.path().join("turnpike");
     let [proxy, admin, google, google_admin] = free_ports()?;
-    shell::read(Command::new(programs.join("turnpike-proxy")).args(["standalone", "--init"]).arg(&config))?;
+    shell::read(
+        Command::new(programs.join("turnpike-proxy"))
+            .args(["standalone", "--init"])
+            .arg(&config),
+    )?;
     let tls = folder.path().join("google");
     let _standin = Running::start(
         Command::new(programs.join("turnpike-standin"))
-            .args(["--listen", &google.to_string(), "--admin", &google_admin.to_string(), "--record", "0"])
+            .args([
+                "--listen",
+                &google.to_string(),
+                "--admin",
+                &google_admin.to_string(),
+                "--record",
+                "0",
+            ])
             .arg("--tls-dir")
             .arg(&tls)
             .stdout(Stdio::null()),
     )?;
-    wait(|| get(google_admin, "/healthz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")), "the stand-in")?;
+    wait(
+        || get(google_admin, "/healthz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")),
+        "the stand-in",
+    )?;
     let path = config.join("turnpike.yaml");
     let text = fs::read_to_string(&path)?
         .replace("listen: 127.0.0.1:8443", &format!("listen: {proxy}"))
         .replace("admin: 127.0.0.1:9443", &format!("admin: {admin}"))
-        .replace("source: ApplicationDefault", "source: AccessTokenFile\n  accessTokenFile: google-token");
-    let upstream = format!("  - {{host: \"*\", address: \"{google}\", caFile: \"{}\"}}\n", tls.join("ca.pem").display());
+        .replace(
+            "source: ApplicationDefault",
+            "source: AccessTokenFile\n  accessTokenFile: google-token",
+        );
+    let upstream = format!(
+        "  - {{host: \"*\", address: \"{google}\", caFile: \"{}\"}}\n",
+        tls.join("ca.pem").display()
+    );
     fs::write(&path, format!("{text}\nupstreams:\n{upstream}"))?;
     fs::write(config.join("google-token"), CREDENTIAL)?;
     let running = Running::start(
@@ -91,9 +124,14 @@ fn gate(args: &Args) -> Result<()> {
             .env("TURNPIKE_LOG", "warn")
             .stdout(Stdio::null()),
     )?;
-    wait(|| get(admin, "/readyz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")), "the proxy")?;
+    wait(
+        || get(admin, "/readyz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")),
+        "the proxy",
+    )?;
     let token = shell::read(
-        Command::new(programs.join("turnpike-proxy")).args(["token", "--agent", "agents/coder", "--config"]).arg(&config),
+        Command::new(programs.join("turnpike-proxy"))
+            .args(["token", "--agent", "agents/coder", "--config"])
+            .arg(&config),
     )?;
     let token_file = folder.path().join("token.jwt");
     fs::write(&token_file, token)?;
@@ -102,8 +140,24 @@ fn gate(args: &Args) -> Result<()> {
     let mut straight = Vec::new();
     for round in 1..=args.rounds {
         // Alternating, so that what else the machine does falls on both.
-        let direct = load(&programs, google.to_string(), true, &tls.join("ca.pem"), &token_file, None, args.calls)?;
-        let gate = load(&programs, proxy.to_string(), false, &config.join("ca/ca.pem"), &token_file, Some(running.id()), args.calls)?;
+        let direct = load(
+            &programs,
+            google.to_string(),
+            true,
+            &tls.join("ca.pem"),
+            &token_file,
+            None,
+            args.calls,
+        )?;
+        let gate = load(
+            &programs,
+            proxy.to_string(),
+            false,
+            &config.join("ca/ca.pem"),
+            &token_file,
+            Some(running.id()),
+            args.calls,
+        )?;
         println!(
             "round {round}: gate {:.0} calls/s, p50 {:.2} ms, p99 {:.2} ms, {:.2} CPU s per 10,000 calls; straight {:.0} calls/s, p99 {:.2} ms",
             number(&gate, "calls_per_second")?,
@@ -140,7 +194,12 @@ fn load(
     let mut command = Command::new(programs.join("turnpike-load"));
     command
         .args(["--connect", &address, "--host", HOST, "--path", PATH])
-        .args(["--connections", &CONNECTIONS.to_string(), "--calls", &calls.to_string()])
+        .args([
+            "--connections",
+            &CONNECTIONS.to_string(),
+            "--calls",
+            &calls.to_string(),
+        ])
         .arg("--ca")
         .arg(ca)
         .arg("--token-file")
@@ -155,11 +214,16 @@ fn load(
 }
 
 fn number(figures: &Value, name: &str) -> Result<f64> {
-    figures[name].as_f64().with_context(|| format!("no figure {name}"))
+    figures[name]
+        .as_f64()
+        .with_context(|| format!("no figure {name}"))
 }
 
 fn median(rounds: &[Value], name: &str) -> Result<f64> {
-    let mut values = rounds.iter().map(|r| number(r, name)).collect::<Result<Vec<_>>>()?;
+    let mut values = rounds
+        .iter()
+        .map(|r| number(r, name))
+        .collect::<Result<Vec<_>>>()?;
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().context("no round")
 }

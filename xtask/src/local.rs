@@ -43,7 +43,9 @@ impl Running {
     /// # Errors
     /// It cannot be started.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        Ok(Self(command.spawn().with_context(|| format!("starting {command:?}"))?))
+        Ok(Self(
+            command.spawn().with_context(|| format!("starting {command:?}"))?,
+        ))
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -72,9 +74,13 @@ impl Drop for Running {
 /// # Errors
 /// There are none.
 pub(crate) fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
-    let listeners: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let ports: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let ports: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
     ports.try_into().ok().context("as many ports as were asked for")
 }
 
@@ -85,7 +91,10 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -6,6 +6,7 @@ mod codegen;
 mod demo;
 mod local;
 mod paths;
+mod prove;
 mod setup;
 mod shell;
 mod test;
@@ -30,6 +31,8 @@ enum Command {
     Bench(bench::Args),
     /// Play an agent's day through Turnpike: no cluster, no account, nothing to set up.
     Demo(demo::Args),
+    /// Prove a claim of the README; ends with one line of figures.
+    Prove(prove::Args),
     /// Build and fetch what the tests run: kube-apiserver, etcd, kubectl, emulators. Cached.
     Setup,
     /// Set up, check format and lints, and run every test.
@@ -64,6 +67,7 @@ fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Prove(args) => prove::run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),

@@ -23,7 +23,13 @@ impl Played {
     /// Prints it as a terminal would show it.
     pub(crate) fn show(&self) {
         println!("\n$ {}", self.command);
-        for line in self.out.lines().chain(self.err.lines()).filter(|l| !l.trim().is_empty()).take(14) {
+        for line in self
+            .out
+            .lines()
+            .chain(self.err.lines())
+            .filter(|l| !l.trim().is_empty())
+            .take(14)
+        {
             println!("  {line}");
         }
     }
@@ -61,8 +67,14 @@ impl Underway {
 pub(crate) fn environment(stage: &Stage) -> Vec<(&'static str, String)> {
     vec![
         ("HTTPS_PROXY", format!("http://{}", stage.proxy)),
-        ("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", stage.ca().display().to_string()),
-        ("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", stage.token_file().display().to_string()),
+        (
+            "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+            stage.ca().display().to_string(),
+        ),
+        (
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE",
+            stage.token_file().display().to_string(),
+        ),
         ("CLOUDSDK_CORE_CHECK_GCE_METADATA", "False".to_owned()),
         ("CLOUDSDK_CORE_PROJECT", "acme-dev".to_owned()),
         ("CLOUDSDK_CORE_DISABLE_PROMPTS", "1".to_owned()),
@@ -81,11 +93,20 @@ impl<'a> Agent<'a> {
     }
 
     pub(crate) fn tool(&self) -> &'static str {
-        if self.gcloud.is_some() { "the real gcloud" } else { "the built-in client (gcloud is not used)" }
+        if self.gcloud.is_some() {
+            "the real gcloud"
+        } else {
+            "the built-in client (gcloud is not used)"
+        }
     }
 
     pub(crate) fn list_buckets(&self) -> Result<Played> {
-        self.play(&["storage", "ls"], "GET", "https://storage.googleapis.com/storage/v1/b?project=acme-dev", None)
+        self.play(
+            &["storage", "ls"],
+            "GET",
+            "https://storage.googleapis.com/storage/v1/b?project=acme-dev",
+            None,
+        )
     }
 
     pub(crate) fn access_secret(&self) -> Result<Played> {
@@ -150,8 +171,14 @@ impl<'a> Agent<'a> {
             }
             None => {
                 let mut command = Command::new(&self.stage.agent);
-                command.arg("--ca").arg(self.stage.ca()).arg("--token-file").arg(self.stage.token_file());
-                command.args(body.iter().flat_map(|b| ["--body", b])).args([verb, url]);
+                command
+                    .arg("--ca")
+                    .arg(self.stage.ca())
+                    .arg("--token-file")
+                    .arg(self.stage.token_file());
+                command
+                    .args(body.iter().flat_map(|b| ["--body", b]))
+                    .args([verb, url]);
                 (command, format!("{verb} {url}"))
             }
         };

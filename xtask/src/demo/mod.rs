@@ -49,12 +49,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     say("1. A call that a rule allows: list buckets.");
     let played = agent.list_buckets()?;
     played.show();
-    ensure!(played.succeeded && played.out.contains("acme-dev-data"), "the list was not allowed");
+    ensure!(
+        played.succeeded && played.out.contains("acme-dev-data"),
+        "the list was not allowed"
+    );
 
     say("2. A call that is allowed, and whose answer holds a secret. It is masked on the way back:");
     let played = agent.access_secret()?;
     played.show();
-    ensure!(played.succeeded && !played.out.contains(stage::SECRET), "the secret was not masked");
+    ensure!(
+        played.succeeded && !played.out.contains(stage::SECRET),
+        "the secret was not masked"
+    );
     ensure!(agent.sees_mask(&played), "the masked secret did not arrive");
 
     say("3. A call that needs a person: deploy a service. The call is held, the agent waits.");
@@ -67,9 +73,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let played = agent.create_key()?;
     played.show();
     ensure!(!played.succeeded, "the key was created");
-    ensure!(played.err.contains("Agents create no keys"), "the refusal does not tell the rule's message");
+    ensure!(
+        played.err.contains("Agents create no keys"),
+        "the refusal does not tell the rule's message"
+    );
 
-    say("5. What Google saw: only what was allowed, and with the gateway's credential instead of the agent's token.");
+    say(
+        "5. What Google saw: only what was allowed, and with the gateway's credential instead of the agent's token.",
+    );
     stage.show_requests()?;
 
     say("6. What the audit log holds: an intent before each call went out, and its outcome.");
@@ -103,8 +114,18 @@ fn deploy(stage: &Stage, agent: &Agent<'_>, args: &Args) -> Result<(Played, Dura
         wait_for_person(stage, &name)?;
     }
     if stage.is_pending(&name)? {
-        println!("\n$ kubectl-turnpike --config {} approve {name} --reason \"reviewed with the team\"", stage.dir().display());
-        stage.cli(&["approve", &name, "--reason", "reviewed with the team", "--as", "alice"])?;
+        println!(
+            "\n$ kubectl-turnpike --config {} approve {name} --reason \"reviewed with the team\"",
+            stage.dir().display()
+        );
+        stage.cli(&[
+            "approve",
+            &name,
+            "--reason",
+            "reviewed with the team",
+            "--as",
+            "alice",
+        ])?;
     }
     let waited = stage.release_latency(&name)?;
     Ok((running.finish()?, waited))
@@ -135,8 +156,13 @@ fn keep(stage: &Stage) -> Result<()> {
         println!("export {name}={value}");
     }
     println!("unset REQUESTS_CA_BUNDLE    # gcloud would prefer it to the certificate above");
-    println!("# curl:   curl --cacert $CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE -H \"Authorization: Bearer $(cat $CLOUDSDK_AUTH_ACCESS_TOKEN_FILE)\" https://storage.googleapis.com/storage/v1/b?project=acme-dev");
-    println!("# policy: {}/policies/coder.yaml (edit it while this runs)", stage.dir().display());
+    println!(
+        "# curl:   curl --cacert $CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE -H \"Authorization: Bearer $(cat $CLOUDSDK_AUTH_ACCESS_TOKEN_FILE)\" https://storage.googleapis.com/storage/v1/b?project=acme-dev"
+    );
+    println!(
+        "# policy: {}/policies/coder.yaml (edit it while this runs)",
+        stage.dir().display()
+    );
     println!("# audit:  {}/audit/topic.jsonl", stage.dir().display());
     stage.wait().context("the proxy ended")
 }

@@ -39,7 +39,17 @@ pub(crate) fn build() -> Result<Programs> {
     cargo
         .current_dir(paths::root())
         .env("CARGO_TARGET_DIR", &target)
-        .args(["build", "--quiet", "-p", "turnpike-proxy", "-p", "kubectl-turnpike", "-p", "turnpike-tests", "--bins"]);
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "turnpike-proxy",
+            "-p",
+            "kubectl-turnpike",
+            "-p",
+            "turnpike-tests",
+            "--bins",
+        ]);
     shell::run(&mut cargo)?;
     let program = |name: &str| target.join("debug").join(name);
     Ok(Programs {
@@ -71,12 +81,21 @@ impl Stage {
         let dir = Folder::new("demo")?;
         let config = dir.path().join("turnpike");
         let [proxy, admin, google, google_admin] = free_ports()?;
-        shell::read(Command::new(&programs.proxy).args(["standalone", "--init"]).arg(&config))?;
+        shell::read(
+            Command::new(&programs.proxy)
+                .args(["standalone", "--init"])
+                .arg(&config),
+        )?;
         adapt(&config, proxy, admin, google)?;
         let log = fs::File::create(dir.path().join("standin.log"))?;
         let mut standin = Command::new(&programs.standin);
         standin
-            .args(["--listen", &google.to_string(), "--admin", &google_admin.to_string()])
+            .args([
+                "--listen",
+                &google.to_string(),
+                "--admin",
+                &google_admin.to_string(),
+            ])
             .args(["--require-token", CREDENTIAL])
             .stdout(Stdio::null())
             .stderr(log);
@@ -101,7 +120,9 @@ impl Stage {
         };
         stage.wait_until_ready()?;
         let token = shell::read(
-            Command::new(&programs.proxy).args(["token", "--agent", "agents/coder", "--config"]).arg(stage.dir()),
+            Command::new(&programs.proxy)
+                .args(["token", "--agent", "agents/coder", "--config"])
+                .arg(stage.dir()),
         )?;
         fs::write(stage.token_file(), token)?;
         Ok(stage)
@@ -179,7 +200,10 @@ impl Stage {
         let from = Instant::now();
         let path = self.dir().join("approvals").join(format!("{name}.yaml"));
         while !fs::read_to_string(&path)?.contains("phase: Consumed") {
-            ensure!(from.elapsed() < Duration::from_secs(10), "the approved call was not released");
+            ensure!(
+                from.elapsed() < Duration::from_secs(10),
+                "the approved call was not released"
+            );
             std::thread::park_timeout(Duration::from_millis(1));
         }
         Ok(from.elapsed())
@@ -189,16 +213,28 @@ impl Stage {
     pub(crate) fn show_requests(&self) -> Result<()> {
         let answer = get(self.standin_admin, "/requests")?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, b)| b);
-        let requests: Vec<serde_json::Value> = serde_json::from_str(body).context("the stand-in's requests")?;
+        let requests: Vec<serde_json::Value> =
+            serde_json::from_str(body).context("the stand-in's requests")?;
         ensure!(!requests.is_empty(), "nothing reached the stand-in");
         for request in &requests {
             let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
             let path = text("path");
-            println!("  {} https://{}{}", text("verb"), text("host"), path.split('?').next().unwrap_or_default());
+            println!(
+                "  {} https://{}{}",
+                text("verb"),
+                text("host"),
+                path.split('?').next().unwrap_or_default()
+            );
         }
         let token = fs::read_to_string(self.token_file())?;
-        ensure!(!body.contains(token.trim()), "the agent's token reached the stand-in");
-        let keys = requests.iter().filter(|r| r["path"].as_str().is_some_and(|p| p.contains("/keys"))).count();
+        ensure!(
+            !body.contains(token.trim()),
+            "the agent's token reached the stand-in"
+        );
+        let keys = requests
+            .iter()
+            .filter(|r| r["path"].as_str().is_some_and(|p| p.contains("/keys")))
+            .count();
         ensure!(keys == 0, "the refused call reached the stand-in");
         Ok(())
     }
@@ -213,9 +249,16 @@ impl Stage {
                 .filter(|l| !l.is_empty())
                 .map(turnpike_audit::parse_line)
                 .collect::<Result<Vec<_>, _>>()?;
-            let count = |phase: Phase| events.iter().filter(|e| e.event.unmapped.turnpike.phase == phase).count();
+            let count = |phase: Phase| {
+                events
+                    .iter()
+                    .filter(|e| e.event.unmapped.turnpike.phase == phase)
+                    .count()
+            };
             // The refusal is the story's last event.
-            let whole = count(Phase::Intent) == count(Phase::Outcome) && count(Phase::Held) == 1 && count(Phase::Refused) == 1;
+            let whole = count(Phase::Intent) == count(Phase::Outcome)
+                && count(Phase::Held) == 1
+                && count(Phase::Refused) == 1;
             if whole || Instant::now() > until {
                 ensure!(whole, "the audit trail is not whole");
                 break events;
@@ -226,7 +269,10 @@ impl Stage {
             println!("  {}", event.summary());
         }
         let text = fs::read_to_string(self.dir().join("audit/topic.jsonl"))?;
-        ensure!(!text.contains(SECRET) && !text.contains(CREDENTIAL), "the audit trail holds a secret");
+        ensure!(
+            !text.contains(SECRET) && !text.contains(CREDENTIAL),
+            "the audit trail holds a secret"
+        );
         Ok(())
     }
 
@@ -248,9 +294,18 @@ fn adapt(config: &Path, proxy: SocketAddr, admin: SocketAddr, google: SocketAddr
     let adapted = text
         .replace("listen: 127.0.0.1:8443", &format!("listen: {proxy}"))
         .replace("admin: 127.0.0.1:9443", &format!("admin: {admin}"))
-        .replace("source: ApplicationDefault", "source: AccessTokenFile\n  accessTokenFile: google-token");
-    ensure!(adapted.contains(&proxy.to_string()) && adapted.contains("google-token"), "the example configuration changed");
-    fs::write(&path, format!("{adapted}\nupstreams:\n  - {{host: \"*\", address: \"{google}\", plaintext: true}}\n"))?;
+        .replace(
+            "source: ApplicationDefault",
+            "source: AccessTokenFile\n  accessTokenFile: google-token",
+        );
+    ensure!(
+        adapted.contains(&proxy.to_string()) && adapted.contains("google-token"),
+        "the example configuration changed"
+    );
+    fs::write(
+        &path,
+        format!("{adapted}\nupstreams:\n  - {{host: \"*\", address: \"{google}\", plaintext: true}}\n"),
+    )?;
     fs::write(config.join("google-token"), CREDENTIAL)?;
     Ok(())
 }

@@ -142,7 +142,7 @@ pub struct OidcSelector {
     pub subject: Option<String>,
     /// Further claims and the string value that each must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 512}))]
     pub claims: BTreeMap<String, String>,
 }
 
@@ -356,5 +356,6 @@ pub struct AgentPolicyStatus {
     pub observed_generation: Option<i64>,
     /// Digest of the namespace's bundle that this policy is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub bundle_digest: Option<String>,
 }

@@ -124,8 +124,7 @@ pub struct PolicyReference {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRequestStatus {
-    /// Pending, then one of Approved, Denied and Expired; Consumed once an approval is spent. Written by
-    /// the operator.
+    /// The state: Pending, then one of Approved, Denied and Expired; Consumed once an approval is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// Decisions by approvers; the key is the approver's own user name.
@@ -149,7 +148,8 @@ pub struct ApprovalRequestStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// State of an approval request.
+/// Pending, then one of Approved, Denied and Expired; Consumed once an approval is spent. Written by the
+/// operator.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nobody has decided.

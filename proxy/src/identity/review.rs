@@ -155,12 +155,13 @@ impl TokenReviewer {
     /// The API server tells little of why it refuses, so what the token says of itself is held against the
     /// clock and the audience. It changes the words of the refusal, never the refusal.
     fn why_not(&self, token: &str, peeked: &Peeked, error: String) -> IdentityError {
-        let Ok(claims) = unverified(token) else {
-            return IdentityError::NotAToken;
-        };
+        // First, because the claims of an algorithm that is not known cannot be read.
         if peeked.algorithm == "none" || peeked.algorithm.starts_with("HS") {
             return IdentityError::Algorithm(peeked.algorithm.clone());
         }
+        let Ok(claims) = unverified(token) else {
+            return IdentityError::NotAToken;
+        };
         if claims.exp <= jiff::Timestamp::now().as_second() {
             return IdentityError::Expired;
         }

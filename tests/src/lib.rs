@@ -11,3 +11,4 @@ pub mod process;
 pub mod pubsub;
 pub mod standin;
 pub mod tools;
+pub mod turnpike;

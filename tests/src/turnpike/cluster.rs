@@ -1,0 +1,554 @@
+//! Turnpike in a cluster: an operator and proxies as processes beside a real API server.
+//!
+//! They run as in pods: each with a token of its own ServiceAccount and the rights that the chart gives it.
+//! There is no node, so nothing restarts them. One operator serves a whole API server, so a test binary
+//! has one [`Cluster`] a control plane, and a namespace of agents a test.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use turnpike_crds::{AgentPolicy, ApprovalRequest, Phase};
+
+use super::binary;
+use super::client::{Agent, Tunnel};
+use crate::control_plane::{ControlPlane, Kubeconfig, TOKEN_ISSUER};
+use crate::gcloud::{Gcloud, Settings};
+use crate::process::{self, Process, clean_command, eventually, free_port};
+use crate::standin::{Options, Standin};
+
+/// How long a condition may take. Most take milliseconds; builds may run beside.
+pub const SOON: Duration = Duration::from_secs(60);
+/// How long to ask before looking whether the process still lives.
+const LOOK: Duration = Duration::from_millis(200);
+/// The user who may decide in the namespaces of [`Cluster::agents`].
+pub const APPROVER: &str = "alice@acme.example";
+/// The audience of agents' tokens.
+pub const AUDIENCE: &str = "turnpike";
+/// Tokens that the stand-in takes start so; the proxies' credential is one of them.
+pub const GOOGLE_TOKEN: &str = "standin-access-token";
+
+/// Test threads end, and what they spawned ends with their runtimes. What a test binary shares is spawned
+/// here.
+pub fn lasting() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    })
+}
+
+/// A stand-in for Google that outlives the test that starts it, takes only the proxies' credential, and can
+/// be mapped to by [`to_standin`].
+///
+/// # Errors
+/// No port is free.
+pub async fn lasting_standin() -> Result<Standin> {
+    let options = Options {
+        require_token: Some(GOOGLE_TOKEN.to_owned()),
+        ..Options::default()
+    };
+    lasting().spawn(Standin::start(options)).await?
+}
+
+/// The entry of the upstream map that sends every host to a stand-in.
+#[must_use]
+pub fn to_standin(standin: &Standin) -> Value {
+    json!({"host": "*", "address": standin.addr().to_string(), "plaintext": true})
+}
+
+/// A control plane with Turnpike's definitions, roles and one operator.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The API server and its users.
+    pub plane: ControlPlane,
+    /// Turnpike's own namespace.
+    pub own: String,
+    /// The operator.
+    pub operator: Process,
+    proxy_account: Kubeconfig,
+    dir: TempDir,
+}
+
+/// What a proxy is told.
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    /// Entries of the upstream map.
+    pub upstreams: Vec<Value>,
+    /// Topic and emulator; a file where there is none.
+    pub pubsub: Option<PubSub>,
+    /// Most that waits to be published.
+    pub spool_mib: u64,
+}
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub struct PubSub {
+    /// `projects/PROJECT/topics/TOPIC`.
+    pub topic: String,
+    /// `PUBSUB_EMULATOR_HOST`.
+    pub host: String,
+}
+
+impl ProxyOptions {
+    /// Every host goes to this stand-in, and events into a file.
+    #[must_use]
+    pub fn new(standin: &Standin) -> Self {
+        Self {
+            upstreams: vec![to_standin(standin)],
+            pubsub: None,
+            spool_mib: 64,
+        }
+    }
+
+    /// Events go to Pub/Sub.
+    #[must_use]
+    pub fn publish(mut self, topic: &str, host: &str) -> Self {
+        self.pubsub = Some(PubSub {
+            topic: topic.to_owned(),
+            host: host.to_owned(),
+        });
+        self
+    }
+}
+
+/// A running proxy replica.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Its process.
+    pub process: Process,
+    /// Where agents connect.
+    pub listen: SocketAddr,
+    /// Health, readiness and metrics.
+    pub admin: SocketAddr,
+    /// What agents trust, in PEM.
+    pub ca_pem: String,
+    /// Its folder: configuration, spool, recordings.
+    pub dir: PathBuf,
+    replica: String,
+    own: String,
+    account: PathBuf,
+    emulator: Option<String>,
+}
+
+impl Cluster {
+    /// Starts a control plane, installs Turnpike into it, and starts an operator.
+    ///
+    /// # Errors
+    /// A program is missing or does not become ready.
+    pub async fn start() -> Result<Self> {
+        let plane = ControlPlane::start().await?;
+        plane.apply_crds().await?;
+        let own = plane.namespace("turnpike-system").await?;
+        for file in ["operator-rbac.yaml", "proxy-rbac.yaml"] {
+            let manifest = render(file, &own)?;
+            let apply = ["apply", "--server-side", "-f", "-"];
+            plane.admin().kubectl(&apply, Some(&manifest)).await?.success()?;
+        }
+        let operator_account = account(&plane, &own, "turnpike-operator").await?;
+        let proxy_account = account(&plane, &own, "turnpike-proxy").await?;
+        let dir = process::temp_dir("cluster")?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let mut command = clean_command(binary("turnpike-operator")?, dir.path());
+        command
+            .env("KUBECONFIG", operator_account.path())
+            .env("POD_NAMESPACE", &own)
+            .env("POD_NAME", "turnpike-operator-0")
+            .arg(format!("--admin-listen={admin}"));
+        let operator = Process::start("operator", dir.path(), command)?;
+        eventually(SOON, || get_ok(admin, "/readyz"))
+            .await
+            .with_context(|| format!("the operator: {}", operator.output().unwrap_or_default()))?;
+        Ok(Self {
+            plane,
+            own,
+            operator,
+            proxy_account,
+            dir,
+        })
+    }
+
+    /// Starts a proxy replica and waits until it takes calls.
+    ///
+    /// # Errors
+    /// It was not built, or does not become ready.
+    pub async fn proxy(&self, replica: &str, options: &ProxyOptions) -> Result<Proxy> {
+        let dir = self.dir.path().join(replica);
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let listen = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let mut audit = json!({"spoolMib": options.spool_mib});
+        if let Some(pubsub) = &options.pubsub {
+            audit["sink"] = json!("PubSub");
+            audit["topic"] = json!(pubsub.topic);
+        }
+        // JSON is YAML.
+        let config = json!({
+            "listen": listen.to_string(),
+            "admin": admin.to_string(),
+            "identity": {"audience": AUDIENCE},
+            "credential": {"source": "AccessTokenFile", "accessTokenFile": "google-token"},
+            "upstreams": options.upstreams,
+            "audit": audit,
+        });
+        fs::write(dir.join("turnpike.yaml"), config.to_string()).context("write turnpike.yaml")?;
+        fs::write(dir.join("google-token"), format!("{GOOGLE_TOKEN}-of-the-proxy"))
+            .context("write the token")?;
+        let account = self.proxy_account.path().to_owned();
+        let emulator = options.pubsub.as_ref().map(|p| p.host.clone());
+        let process = spawn_proxy(&dir, replica, &self.own, &account, emulator.as_deref())?;
+        let mut proxy = Proxy {
+            process,
+            listen,
+            admin,
+            ca_pem: String::new(),
+            dir,
+            replica: replica.to_owned(),
+            own: self.own.clone(),
+            account,
+            emulator,
+        };
+        proxy.wait_ready().await?;
+        proxy.ca_pem = fs::read_to_string(proxy.dir.join("ca/ca.pem")).context("read ca.pem")?;
+        Ok(proxy)
+    }
+
+    /// A namespace for agents, in which [`APPROVER`] may decide.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub async fn agents(&self) -> Result<String> {
+        let namespace = self.plane.namespace("agents").await?;
+        let role = fixture("approver.yaml")?;
+        self.kubectl(&["apply", "-n", &namespace, "-f", "-"], Some(&role))
+            .await?;
+        Ok(namespace)
+    }
+
+    /// A token of an agent, as a projected volume would bring it.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub async fn token(&self, namespace: &str, name: &str) -> Result<String> {
+        let hour = Duration::from_secs(3600);
+        self.plane
+            .service_account_token(namespace, name, AUDIENCE, hour)
+            .await
+    }
+
+    /// Runs kubectl as the administrator and gives its output.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn kubectl(&self, args: &[&str], stdin: Option<&str>) -> Result<String> {
+        self.plane.admin().kubectl(args, stdin).await?.success()
+    }
+
+    /// Applies a policy by kubectl; its namespace is not in the text.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub async fn apply(&self, namespace: &str, policy: &str) -> Result<()> {
+        self.kubectl(&["apply", "-n", namespace, "-f", "-"], Some(policy))
+            .await
+            .map(drop)
+    }
+
+    /// Status and reason of each condition of a policy, as `Type=Status Reason`, once they are of its
+    /// present generation.
+    ///
+    /// # Errors
+    /// There is no such policy, or its status is old.
+    pub async fn conditions(&self, namespace: &str, name: &str) -> Result<Vec<String>> {
+        let policies: Api<AgentPolicy> = Api::namespaced(self.plane.client().await?, namespace);
+        let policy = policies.get(name).await?;
+        let status = policy.status.unwrap_or_default();
+        ensure!(
+            status.observed_generation == policy.metadata.generation,
+            "the status is of generation {:?}",
+            status.observed_generation
+        );
+        let text = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+            format!("{}={} {}", c.type_, c.status, c.reason)
+        };
+        Ok(status.conditions.iter().map(text).collect())
+    }
+
+    /// Waits until a condition of a policy says this, as `Type=Status`, and gives its message.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn wait_condition(&self, namespace: &str, name: &str, wanted: &str) -> Result<String> {
+        let policies: Api<AgentPolicy> = Api::namespaced(self.plane.client().await?, namespace);
+        eventually(SOON, || async {
+            let policy = policies.get(name).await?;
+            let status = policy.status.unwrap_or_default();
+            let found = status
+                .conditions
+                .iter()
+                .find(|c| format!("{}={}", c.type_, c.status) == wanted);
+            match found {
+                Some(c) if c.observed_generation == policy.metadata.generation => Ok(c.message.clone()),
+                _ => bail!("{wanted}, not {:?}", status.conditions),
+            }
+        })
+        .await
+    }
+
+    /// Applies a policy and waits until every proxy runs it.
+    ///
+    /// # Errors
+    /// The API server refuses, or the proxies do not follow.
+    pub async fn program(&self, namespace: &str, policy: &str) -> Result<()> {
+        self.apply(namespace, policy).await?;
+        let meta: Value = serde_saphyr::from_str(policy)?;
+        let name = meta["metadata"]["name"].as_str().context("a name")?;
+        self.wait_condition(namespace, name, "Programmed=True")
+            .await
+            .map(drop)
+    }
+
+    /// Waits for approval requests of a namespace in this phase until there are so many, oldest first.
+    ///
+    /// # Errors
+    /// There are not in time.
+    pub async fn wait_requests(
+        &self,
+        namespace: &str,
+        phase: Phase,
+        count: usize,
+    ) -> Result<Vec<ApprovalRequest>> {
+        let api: Api<ApprovalRequest> = Api::namespaced(self.plane.client().await?, namespace);
+        eventually(SOON, || async {
+            let mut found = api.list(&ListParams::default()).await?.items;
+            found.retain(|r| r.status.as_ref().and_then(|s| s.phase) == Some(phase));
+            found.sort_by_key(|r| r.metadata.creation_timestamp.as_ref().map(|t| t.0));
+            ensure!(
+                found.len() == count,
+                "{} requests are {phase:?}, not {count}",
+                found.len()
+            );
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Waits for the one request of a namespace that is pending, and gives its name.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub async fn wait_pending(&self, namespace: &str) -> Result<String> {
+        let requests = self.wait_requests(namespace, Phase::Pending, 1).await?;
+        Ok(requests.first().context("one request")?.name_any())
+    }
+
+    /// The approver's kubeconfig.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn approver(&self) -> Result<Kubeconfig> {
+        self.plane.user(APPROVER, &["approvers"])
+    }
+
+    /// Decides as the approver, by a client that is connected already.
+    ///
+    /// # Errors
+    /// The API server refuses.
+    pub async fn decide(&self, namespace: &str, request: &str, decision: &str, reason: &str) -> Result<()> {
+        let api: Api<ApprovalRequest> = Api::namespaced(self.approver()?.client().await?, namespace);
+        let patch = Patch::Merge(review(decision, reason));
+        api.patch_status(request, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+}
+
+/// The merge patch by which the approver decides.
+#[must_use]
+pub fn review(decision: &str, reason: &str) -> Value {
+    json!({"status": {"reviews": {APPROVER: {"decision": decision, "reason": reason}}}})
+}
+
+impl Proxy {
+    /// An agent's client.
+    ///
+    /// # Errors
+    /// The certificate is refused.
+    pub fn agent(&self, token: &str) -> Result<Agent> {
+        Agent::new(self.listen, &self.ca_pem, Some(token))
+    }
+
+    /// An agent's connection to one host.
+    ///
+    /// # Errors
+    /// The proxy refuses it.
+    pub async fn tunnel(&self, host: &str, token: &str) -> Result<Tunnel> {
+        Tunnel::open(self.listen, &self.ca_pem, host, token).await
+    }
+
+    /// An agent's gcloud.
+    ///
+    /// # Errors
+    /// gcloud is not installed.
+    pub fn gcloud(&self, token: &str) -> Result<Gcloud> {
+        Gcloud::new(&Settings {
+            proxy: &format!("http://{}", self.listen),
+            ca_pem: &self.ca_pem,
+            token,
+            project: "acme-dev",
+        })
+    }
+
+    /// Status and text of a path of the admin port.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
+        get(self.admin, path).await
+    }
+
+    /// A sample of its metrics; 0 where it was never counted.
+    ///
+    /// # Errors
+    /// The admin port does not answer.
+    pub async fn metric(&self, sample: &str) -> Result<f64> {
+        let (_, text) = self.admin("/metrics").await?;
+        let found = text
+            .lines()
+            .find_map(|l| l.strip_prefix(sample)?.strip_prefix(' '));
+        found.map_or(Ok(0.0), |value| value.parse().context("a number"))
+    }
+
+    /// Starts it again in its folder, after it was killed or stopped.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.stop()?;
+        self.process = spawn_proxy(
+            &self.dir,
+            &self.replica,
+            &self.own,
+            &self.account,
+            self.emulator.as_deref(),
+        )?;
+        self.wait_ready().await
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            self.process.alive()?;
+            let ready = eventually(LOOK, || get_ok(self.admin, "/readyz")).await;
+            match ready {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(error.context(format!("{}: {}", self.replica, self.process.output()?)));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// A file of `tests/fixtures/cluster`.
+///
+/// # Errors
+/// It is not there.
+pub fn fixture(name: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/cluster")
+        .join(name);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// A policy with these rules for the ServiceAccount `coder`.
+#[must_use]
+pub fn policy(name: &str, rules: &Value) -> String {
+    json!({
+        "apiVersion": "turnpike.dev/v1alpha1",
+        "kind": "AgentPolicy",
+        "metadata": {"name": name},
+        "spec": {"agents": [{"serviceAccount": {"name": "coder"}}], "rules": rules},
+    })
+    .to_string()
+}
+
+async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> Result<Kubeconfig> {
+    let hour = Duration::from_secs(3600);
+    let token = plane
+        .service_account_token(namespace, name, TOKEN_ISSUER, hour)
+        .await?;
+    plane.with_token(name, &token)
+}
+
+fn spawn_proxy(
+    dir: &Path,
+    replica: &str,
+    own: &str,
+    account: &Path,
+    emulator: Option<&str>,
+) -> Result<Process> {
+    let mut command = clean_command(binary("turnpike-proxy")?, dir);
+    command.env("KUBECONFIG", account);
+    if let Some(host) = emulator {
+        command.env("PUBSUB_EMULATOR_HOST", host);
+    }
+    command
+        .args(["serve", "--config"])
+        .arg(dir.join("turnpike.yaml"))
+        .args(["--namespace", own, "--replica", replica]);
+    Process::start("proxy", dir, command)
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let answer = client.get(format!("http://{address}{path}")).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+async fn get_ok(address: SocketAddr, path: &str) -> Result<()> {
+    match get(address, path).await? {
+        (200, _) => Ok(()),
+        (status, text) => bail!("{status}: {text}"),
+    }
+}
+
+/// A template of the chart, which has nothing but these few expressions: what Helm would make of it.
+fn render(file: &str, namespace: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../charts/turnpike/templates")
+        .join(file);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let values = [
+        (r#"{{ include "turnpike.fullname" . }}"#, "turnpike"),
+        (
+            r#"{{- include "turnpike.labels" . | nindent 4 }}"#,
+            "app.kubernetes.io/name: turnpike",
+        ),
+        ("{{ .Release.Namespace }}", namespace),
+        ("{{ toJson .Values.operator.serviceAccountAnnotations }}", "{}"),
+        ("{{ toJson .Values.proxy.serviceAccountAnnotations }}", "{}"),
+        (
+            "{{ toJson (concat (list .Values.proxy.issuingCaSecret) .Values.keySecrets) }}",
+            "[turnpike-issuing-ca]",
+        ),
+    ];
+    let rendered = values
+        .iter()
+        .fold(text, |text, (from, to)| text.replace(from, to));
+    if rendered.contains("{{") {
+        bail!("{file} has an expression that this renderer does not know");
+    }
+    Ok(rendered)
+}

@@ -1,2 +1,62 @@
-//! Binary.
-fn main() {}
+//! `kubectl-turnpike`: what approvers and authors of policies run. `kubectl turnpike ...` finds it on PATH.
+//!
+//! This file parses the command line and turns the result into an exit code; each command is a module. The
+//! commands read and write resources, compile and explain; nothing here decides a call.
+
+mod args;
+mod check;
+mod explain;
+mod pending;
+mod requests;
+mod review;
+mod text;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use turnpike_crds::ReviewDecision;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        // Whoever reads the output has seen enough of it, as with `| head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let message = format!("error: {error:#}");
+            // With nobody to tell, the exit code has to do.
+            writeln!(io::stderr(), "{}", text::visible(&message)).ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    match &cli.command {
+        Command::Pending(args) => wait_for(pending::run(&cli.target, args)),
+        Command::Approve(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Approve)),
+        Command::Deny(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Deny)),
+        Command::Check(args) => check::run(args, cli.target.config.as_deref()),
+        Command::Explain(args) => explain::run(args),
+    }
+}
+
+/// Runs a command that may talk to a cluster. The others start without a runtime, which is faster.
+fn wait_for(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?
+        .block_on(command)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}

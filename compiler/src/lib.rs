@@ -10,6 +10,7 @@ mod duration;
 mod error;
 pub mod load;
 mod schema;
+pub mod similar;
 
 pub use bundle::{Bundle, BundleError};
 pub use compile::{Context, compile};

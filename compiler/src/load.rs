@@ -52,17 +52,9 @@ pub fn policies(text: &str, context: &Context<'_>) -> Result<Vec<PolicyDef>, Vec
     let mut problems = Vec::new();
     let mut compiled = Vec::new();
     for document in documents(text).map_err(|p| vec![p])? {
-        match document.resource::<AgentPolicy>(&AgentPolicy::crd()) {
+        match document.policy(context) {
+            Ok(definition) => compiled.push(definition),
             Err(found) => problems.extend(found),
-            Ok(mut policy) => {
-                // Nobody counts generations of a file, so what the spec says is its generation.
-                let spec = serde_json::to_vec(&policy.spec).unwrap_or_default();
-                policy.metadata.generation = i64::from_str_radix(&digest_of(&spec)[7..22], 16).ok();
-                match compile(&policy, context) {
-                    Ok(definition) => compiled.push(definition),
-                    Err(errors) => problems.extend(errors.0.into_iter().map(|e| document.problem(e))),
-                }
-            }
         }
     }
     if problems.is_empty() {
@@ -160,6 +152,19 @@ impl Document {
             metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
         }
         Ok(resource)
+    }
+
+    /// Validates and compiles the document as an `AgentPolicy`.
+    ///
+    /// # Errors
+    /// All problems, each with its position.
+    pub fn policy(&self, context: &Context<'_>) -> Result<PolicyDef, Vec<Problem>> {
+        let mut policy = self.resource::<AgentPolicy>(&AgentPolicy::crd())?;
+        // Nobody counts generations of a file, so what the spec says is its generation.
+        let spec = serde_json::to_vec(&policy.spec)
+            .map_err(|e| vec![self.problem(FieldError::new("spec", e.to_string()))])?;
+        policy.metadata.generation = i64::from_str_radix(&digest_of(&spec)[7..22], 16).ok();
+        compile(&policy, context).map_err(|errors| errors.0.into_iter().map(|e| self.problem(e)).collect())
     }
 
     /// Gives an error the position of its field, or of the nearest field above it.

@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::Value;
 
-use crate::FieldError;
+use crate::{FieldError, similar::nearest};
 
 /// Validates a document against the first version of a definition. `metadata` is not looked into.
 pub fn validate(definition: &CustomResourceDefinition, document: &Value) -> Vec<FieldError> {
@@ -212,27 +212,9 @@ fn plain(value: &Value) -> String {
 
 fn unknown<'a>(path: String, name: &str, known: impl Iterator<Item = &'a str>) -> FieldError {
     let known: Vec<&str> = known.collect();
-    let nearest = known.iter().map(|k| (distance(name, k), *k)).min();
-    let message = match nearest {
-        Some((d, k)) if d <= 2.max(name.len() / 3) => format!("no such field; did you mean {k}?"),
-        _ => format!("no such field; there are {}", known.join(", ")),
+    let message = match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("no such field; did you mean {meant}?"),
+        None => format!("no such field; there are {}", known.join(", ")),
     };
     FieldError::new(path, message)
-}
-
-/// Levenshtein distance without regard to case.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -1,0 +1,195 @@
+//! `check`: compiles policies offline, by the compiler that the operator and the proxy use, and says what is
+//! wrong with them and where.
+//!
+//! What only a cluster knows is not looked at: whether a namespace may use a credential, and what stands in
+//! policies that were not given.
+
+mod input;
+mod methods;
+
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use turnpike_compiler::{
+    Context, FieldError, PolicyDef,
+    load::{self, Document, Problem},
+};
+use turnpike_policy::catalog::Catalog;
+
+use crate::{
+    args::{CheckArgs, Format},
+    text::{count, visible},
+};
+use input::Input;
+
+/// All that was found.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// Files that were read.
+    files: usize,
+    /// Policies without a problem.
+    policies: usize,
+    /// Rules of these.
+    rules: usize,
+    problems: Vec<Finding>,
+    warnings: Vec<Finding>,
+    #[serde(skip)]
+    unreadable: bool,
+}
+
+/// Something that is wrong, or looks so.
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: String,
+    #[serde(flatten)]
+    problem: Problem,
+}
+
+pub(crate) fn run(args: &CheckArgs, config: Option<&Path>) -> Result<ExitCode> {
+    let mut paths = args.files.clone();
+    if let (true, Some(dir)) = (paths.is_empty(), config) {
+        paths.push(dir.join("policies"));
+    }
+    let catalog = Catalog::embedded().context("the method catalogue of this build cannot be read")?;
+    let report = check(&paths, &args.gateway_namespace, catalog);
+    match args.output {
+        Format::Text => print_text(&report)?,
+        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
+    }
+    Ok(match &report {
+        report if report.unreadable => ExitCode::from(2),
+        report if report.problems.is_empty() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn check(paths: &[PathBuf], gateway_namespace: &str, catalog: &Catalog) -> Report {
+    let mut report = Report::default();
+    let mut seen = HashMap::new();
+    let context = Context { gateway_namespace };
+    for input in input::read(paths) {
+        match input {
+            Ok(input) => {
+                report.files += 1;
+                check_file(&input, &context, catalog, &mut seen, &mut report);
+            }
+            Err(unreadable) => {
+                report.unreadable = true;
+                report.problems.push(Finding {
+                    file: unreadable.file,
+                    problem: without_place(unreadable.message),
+                });
+            }
+        }
+    }
+    report
+}
+
+/// Where each policy was first met.
+type Seen = HashMap<(String, String), String>;
+
+fn check_file(input: &Input, context: &Context<'_>, catalog: &Catalog, seen: &mut Seen, report: &mut Report) {
+    let finding = |problem| Finding {
+        file: input.file.clone(),
+        problem,
+    };
+    let documents = match load::documents(&input.text) {
+        Ok(documents) => documents,
+        Err(problem) => return report.problems.push(finding(problem)),
+    };
+    if documents.is_empty() {
+        report
+            .warnings
+            .push(finding(without_place("holds no policy".to_owned())));
+    }
+    for document in &documents {
+        match document.policy(context) {
+            Err(problems) => report.problems.extend(problems.into_iter().map(finding)),
+            Ok(policy) => {
+                let place = document.problem(FieldError::new("metadata.name", ""));
+                let here = position(&input.file, &place);
+                if let Some(first) = seen.insert((policy.namespace.clone(), policy.name.clone()), here) {
+                    let message = format!(
+                        "policy {}/{} stands at {first} too",
+                        policy.namespace, policy.name
+                    );
+                    let error = FieldError::new("metadata.name", message);
+                    report.problems.push(finding(document.problem(error)));
+                    continue;
+                }
+                report.policies += 1;
+                report.rules += policy.rules.len();
+                let doubts = doubts(&policy, document, catalog);
+                report.warnings.extend(doubts.into_iter().map(finding));
+            }
+        }
+    }
+}
+
+/// What compiles, and will surely not do what was meant.
+fn doubts(policy: &PolicyDef, document: &Document, catalog: &Catalog) -> Vec<Problem> {
+    let rules = policy.rules.iter().enumerate().flat_map(|(i, rule)| {
+        let globs = rule.methods.iter().enumerate();
+        globs.map(move |(m, glob)| (format!("spec.rules[{i}].methods[{m}]"), glob))
+    });
+    let masks = policy.masks.iter().enumerate().flat_map(|(i, mask)| {
+        let globs = mask.methods.iter().enumerate();
+        globs.map(move |(m, glob)| (format!("spec.secrets.fields[{i}].methods[{m}]"), glob))
+    });
+    rules
+        .chain(masks)
+        .filter_map(|(path, glob)| {
+            let message = methods::doubt(catalog, glob)?;
+            Some(document.problem(FieldError::new(path, message)))
+        })
+        .collect()
+}
+
+fn without_place(message: String) -> Problem {
+    Problem {
+        line: 0,
+        column: 0,
+        path: None,
+        message,
+    }
+}
+
+fn position(file: &str, problem: &Problem) -> String {
+    match problem.line {
+        0 => file.to_owned(),
+        line => format!("{file}:{line}:{}", problem.column),
+    }
+}
+
+fn print_text(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let findings = [("", &report.problems), ("warning: ", &report.warnings)];
+    for (kind, findings) in findings {
+        for Finding { file, problem } in findings {
+            let path = problem
+                .path
+                .as_ref()
+                .map_or_else(String::new, |path| format!("{path}: "));
+            let line = format!("{}: {kind}{path}{}", position(file, problem), problem.message);
+            writeln!(out, "{}", visible(&line))?;
+        }
+    }
+    writeln!(out, "{}", summary(report))
+}
+
+fn summary(report: &Report) -> String {
+    let policies = count(report.policies, "policy", "policies");
+    let rules = count(report.rules, "rule", "rules");
+    let are = if report.policies == 1 { "is" } else { "are" };
+    let fine = format!("{policies} with {rules} {are} fine");
+    match report.problems.len() {
+        0 => format!("{fine}."),
+        problems => format!("{}; {fine}.", count(problems, "problem", "problems")),
+    }
+}

@@ -43,16 +43,22 @@ pub(crate) fn run(check: bool) -> Result<()> {
             if !check {
                 write(&differences)?;
             }
-            stale.extend(differences.into_iter().map(|difference| difference.path));
+            stale.extend(differences);
         }
     }
     report(check, &stale)
 }
 
-fn report(check: bool, stale: &[PathBuf]) -> Result<()> {
-    for path in stale {
+fn report(check: bool, stale: &[Difference]) -> Result<()> {
+    for Difference { path, wanted } in stale {
         let path = path.strip_prefix(paths::root()).unwrap_or(path);
-        println!("{}: {}", path.display(), if check { "stale" } else { "written" });
+        let state = match (check, wanted) {
+            (true, Some(_)) => "stale",
+            (true, None) => "left over",
+            (false, Some(_)) => "written",
+            (false, None) => "removed",
+        };
+        println!("{}: {state}", path.display());
     }
     if check && !stale.is_empty() {
         bail!(
@@ -166,10 +172,10 @@ mod tests {
                 wanted("d", None)
             ]
         );
-        let error = report(true, &[directory.join("a"), directory.join("d")]).expect_err("is stale");
+        let error = report(true, &found).expect_err("is stale");
         assert_eq!(
             error.to_string(),
-            "2 generated files are stale: run `cargo xtask codegen`"
+            "3 generated files are stale: run `cargo xtask codegen`"
         );
         write(&found).expect("is written");
         assert_eq!(differences(&made, &directory).expect("is read"), []);

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::GracefulConnection,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -202,6 +202,7 @@ impl Listener {
         let listener = self.clone();
         let stop = life.stop.clone();
         life.open.spawn(async move {
+            let counted = listener.gateway.metrics.connection();
             let tunnelled = async {
                 let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
                 listener
@@ -211,6 +212,7 @@ impl Listener {
             if let Err(error) = tunnelled.await {
                 tracing::debug!(%peer, error, "a tunnel ended");
             }
+            drop(counted);
         });
         Ok(Response::new(AnswerBody::Whole(None)))
     }
@@ -276,13 +278,12 @@ impl Listener {
             async move { Ok::<_, Infallible>(travel(gateway, connection, request).await) }
         });
         let io = TokioIo::new(stream);
-        let graceful = GracefulShutdown::new();
         if http2 {
             let served = self.http2().serve_connection(io, service);
-            drain(graceful, served, stop).await
+            drain(served, stop).await
         } else {
             let served = self.http1().serve_connection(io, service);
-            drain(graceful, served, stop).await
+            drain(served, stop).await
         }
     }
 
@@ -310,17 +311,15 @@ impl Listener {
 }
 
 /// Serves a connection to its end, and tells it to come to one when the proxy stops.
-async fn drain<C>(graceful: GracefulShutdown, connection: C, stop: CancellationToken) -> Result<(), String>
+async fn drain<C>(connection: C, stop: CancellationToken) -> Result<(), String>
 where
-    C: hyper_util::server::graceful::GracefulConnection,
+    C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
-    let watched = graceful.watch(connection);
-    let mut watched = std::pin::pin!(watched);
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        done = watched.as_mut() => return done.map_err(|e| e.to_string()),
-        () = stop.cancelled() => {}
+        done = connection.as_mut() => return done.map_err(|e| e.to_string()),
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let (done, ()) = tokio::join!(watched, graceful.shutdown());
-    done.map_err(|e| e.to_string())
+    connection.await.map_err(|e| e.to_string())
 }

@@ -42,7 +42,8 @@ pub(crate) struct Target {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// User to act as. In a cluster by impersonation, as with kubectl; with --config the name that your
-    /// review is written under. Default: who you are to the API server; with --config $USER.
+    /// review is written under. Default: who you are to the API server; with --config $USER, or your
+    /// login name.
     #[arg(long = "as", global = true, value_name = "USER")]
     pub(crate) as_user: Option<String>,
 }

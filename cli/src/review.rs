@@ -122,7 +122,7 @@ fn refuse_unless_pending(request: &ApprovalRequest) -> Result<()> {
         ),
         Phase::Approved => bail!("{name} is approved already{}", decided_by(request)),
         Phase::Consumed => bail!(
-            "{name} was approved{} and the approval is spent; the call was made",
+            "{name} is decided and its call was made; it was approved{}",
             decided_by(request)
         ),
         Phase::Denied => bail!("{name} is denied already{}", decided_by(request)),

@@ -2,12 +2,17 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result};
 use common::{Output, command, finish, run};
 use serde_json::{Value, json};
+use turnpike_policy::catalog::{Catalog, Method};
+use turnpike_tests::{process::clean_command, tools};
 
 const OBJECT: &str = "https://storage.googleapis.com/storage/v1/b/acme-dev/o/reports%2F2026.csv";
 
@@ -194,11 +199,72 @@ fn a_reader_that_has_seen_enough_is_no_error() -> Result<()> {
 }
 
 #[test]
+fn kubectl_finds_it_as_a_plugin() -> Result<()> {
+    let program = Path::new(env!("CARGO_BIN_EXE_kubectl-turnpike"));
+    let mut kubectl = clean_command(tools::kubectl()?, Path::new("/nonexistent"));
+    kubectl
+        .env("PATH", program.parent().context("no directory")?)
+        .args(["turnpike", "explain", "GET", OBJECT, "-o", "json"]);
+    assert_eq!(
+        finish(kubectl, b"")?,
+        run(&["explain", "GET", OBJECT, "-o", "json"])?
+    );
+    Ok(())
+}
+
+#[test]
 fn a_verb_alone_is_wrong_usage() -> Result<()> {
     for args in [&["explain", "GET"][..], &["explain", "-", OBJECT], &["explain"]] {
         let output = run(args)?;
         assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{args:?}");
         assert!(!output.stderr.is_empty(), "{args:?}");
     }
+    Ok(())
+}
+
+/// A URL for a method, as its template has it.
+fn url_of(method: &Method<'_>) -> String {
+    let mut url = format!("https://{}", method.host());
+    for segment in method.template.split('/') {
+        let (body, verb) = segment.split_once(':').unwrap_or((segment, ""));
+        url.push('/');
+        url.push_str(match body {
+            "*" => "item-1",
+            // Documents stand in pairs of collection and id.
+            "**" if method.template.contains("/documents/") => "alice",
+            "**" => "first-1/second-2",
+            literal => literal,
+        });
+        if !verb.is_empty() {
+            url.push(':');
+            url.push_str(verb);
+        }
+    }
+    url
+}
+
+#[test]
+fn every_method_of_the_catalogue_gives_itself_back() -> Result<()> {
+    let catalog = Catalog::embedded()?;
+    let mut input = String::new();
+    let mut wanted = Vec::new();
+    for method in catalog.methods() {
+        input.push_str(&format!("{} {}\n", method.verb, url_of(&method)));
+        wanted.push([method.id, method.api, method.version]);
+    }
+    let answers = filter(input.as_bytes())?;
+    assert_eq!(answers.len(), wanted.len());
+    let text = |answer: &Value, key| answer[key].as_str().unwrap_or_default().to_owned();
+    let wrong: Vec<_> = std::iter::zip(&answers, &wanted)
+        .filter(|(answer, wanted)| {
+            ["method", "api", "version"].map(|key| text(answer, key)) != wanted.map(str::to_owned)
+        })
+        .collect();
+    println!(
+        "explain: {} of {} methods came back by a URL made from their template",
+        answers.len() - wrong.len(),
+        answers.len()
+    );
+    assert_eq!(wrong, [] as [(&Value, &[&str; 3]); 0]);
     Ok(())
 }

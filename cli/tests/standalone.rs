@@ -284,6 +284,21 @@ async fn deny_in_another_name() -> Result<()> {
     Ok(())
 }
 
+/// In a container, nobody sets $USER.
+#[test]
+fn without_a_user_in_the_environment_it_is_the_login_name() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.pending("coder-7f3k2", DAY)?;
+    let mut approve = folder.command(&["approve", "coder-7f3k2", "--wait=false"]);
+    approve.env_remove("USER");
+    assert_eq!(finish(approve, b"")?.code, 0);
+    let login = std::process::Command::new("id").arg("-un").output()?;
+    let login = String::from_utf8(login.stdout)?.trim().to_owned();
+    let reviews = folder.read("coder-7f3k2")?.status.unwrap_or_default().reviews;
+    assert_eq!(reviews.into_keys().collect::<Vec<_>>(), [login]);
+    Ok(())
+}
+
 /// A review changes nothing but the review, leaves no other file, and is not lost among others.
 #[test]
 fn reviews_of_many_at_once_are_all_kept() -> Result<()> {
@@ -415,7 +430,7 @@ fn what_cannot_be_reviewed() -> Result<()> {
         ("coder-denied", "coder-denied is denied already by bob: as planned".to_owned()),
         (
             "coder-consumed",
-            "coder-consumed was approved by bob: as planned and the approval is spent; the call was made".to_owned(),
+            "coder-consumed is decided and its call was made; it was approved by bob: as planned".to_owned(),
         ),
         (
             "coder-mine",
@@ -445,14 +460,12 @@ fn what_cannot_be_reviewed() -> Result<()> {
             2
         );
     }
-    let mut nameless = folder.command(&["approve", "coder-7f3k2"]);
-    nameless.env_remove("USER");
     assert_eq!(
-        finish(nameless, b"")?,
+        folder.run(&["approve", "coder-7f3k2", "--as", " "])?,
         Output::new(
             1,
             "",
-            "error: who are you? Neither $USER nor $LOGNAME says; give your name with --as NAME\n"
+            "error: who are you? Neither $USER nor the system's list of users says; give your name with --as NAME\n"
         )
     );
     Ok(())

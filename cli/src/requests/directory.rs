@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, ErrorKind, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -96,11 +97,13 @@ impl Directory {
                 .iter()
                 .find_map(|name| std::env::var(name).ok())
         };
+        let is_name = |name: &String| !name.trim().is_empty();
         self.as_user
             .clone()
-            .or_else(from_environment)
-            .filter(|name| !name.trim().is_empty())
-            .context("who are you? Neither $USER nor $LOGNAME says; give your name with --as NAME")
+            .or_else(|| from_environment().filter(is_name))
+            .or_else(login_name)
+            .filter(is_name)
+            .context("who are you? Neither $USER nor the system's list of users says; give your name with --as NAME")
     }
 
     pub(super) fn review(&self, request: &ApprovalRequest, me: &str, review: &Review) -> Result<()> {
@@ -138,6 +141,17 @@ impl Directory {
         let namespace = request.metadata.namespace.as_deref();
         self.namespace.is_none() || self.namespace.as_deref() == namespace
     }
+}
+
+/// The name of the user that this process runs as. Containers often have no $USER.
+fn login_name() -> Option<String> {
+    let uid = fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
 }
 
 /// A request and the text it was read from; `None` where there is no such file.

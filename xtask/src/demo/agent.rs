@@ -11,6 +11,10 @@ use anyhow::{Context as _, Result};
 use super::stage::Stage;
 use crate::paths;
 
+/// As much of what an agent saw is shown.
+const MOST_LINES: usize = 14;
+const MOST_COLUMNS: usize = 400;
+
 /// What an agent did, and what it saw.
 pub(crate) struct Played {
     command: String,
@@ -23,14 +27,16 @@ impl Played {
     /// Prints it as a terminal would show it.
     pub(crate) fn show(&self) {
         println!("\n$ {}", self.command);
-        for line in self
+        let lines = self
             .out
             .lines()
             .chain(self.err.lines())
-            .filter(|l| !l.trim().is_empty())
-            .take(14)
-        {
-            println!("  {line}");
+            .filter(|l| !l.trim().is_empty());
+        for line in lines.take(MOST_LINES) {
+            match line.char_indices().nth(MOST_COLUMNS) {
+                Some((end, _)) => println!("  {} ...", &line[..end]),
+                None => println!("  {line}"),
+            }
         }
     }
 }

@@ -64,10 +64,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(agent.sees_mask(&played), "the masked secret did not arrive");
 
     say("3. A call that needs a person: deploy a service. The call is held, the agent waits.");
-    let (played, waited) = deploy(&stage, &agent, args)?;
+    let played = deploy(&stage, &agent, args)?;
     played.show();
     ensure!(played.succeeded, "the approved deploy failed");
-    println!("  (released {} ms after the approval)", waited.as_millis());
 
     say("4. A call that no one may make: create a service account key.");
     let played = agent.create_key()?;
@@ -97,8 +96,8 @@ fn say(text: &str) {
     println!("\n\x1b[1m{text}\x1b[0m");
 }
 
-/// The held call: shows the request, lets it be approved, and tells how long the release took.
-fn deploy(stage: &Stage, agent: &Agent<'_>, args: &Args) -> Result<(Played, Duration)> {
+/// The held call: shows the request, lets it be approved, and waits for the agent to go on.
+fn deploy(stage: &Stage, agent: &Agent<'_>, args: &Args) -> Result<Played> {
     let running = agent.start_deploy()?;
     let name = stage.wait_for_request()?;
     println!("\n$ kubectl-turnpike --config {} pending", stage.dir().display());
@@ -115,7 +114,7 @@ fn deploy(stage: &Stage, agent: &Agent<'_>, args: &Args) -> Result<(Played, Dura
     }
     if stage.is_pending(&name)? {
         println!(
-            "\n$ kubectl-turnpike --config {} approve {name} --reason \"reviewed with the team\"",
+            "\n$ kubectl-turnpike --config {} approve {name} --reason \"reviewed with the team\" --as alice",
             stage.dir().display()
         );
         stage.cli(&[
@@ -127,8 +126,8 @@ fn deploy(stage: &Stage, agent: &Agent<'_>, args: &Args) -> Result<(Played, Dura
             "alice",
         ])?;
     }
-    let waited = stage.release_latency(&name)?;
-    Ok((running.finish()?, waited))
+    stage.wait_until_spent(&name)?;
+    running.finish()
 }
 
 /// Until Enter is pressed, or the request is decided elsewhere.

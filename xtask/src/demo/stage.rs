@@ -192,11 +192,13 @@ impl Stage {
     /// Whether a request still waits for a person.
     pub(crate) fn is_pending(&self, name: &str) -> Result<bool> {
         let text = fs::read_to_string(self.dir().join("approvals").join(format!("{name}.yaml")))?;
-        Ok(text.contains("phase: Pending") && !text.contains("decision:"))
+        // The file begins with a comment that shows how to decide.
+        let said = |what: &str| text.lines().any(|l| !l.starts_with('#') && l.contains(what));
+        Ok(said("phase: Pending") && !said("decision:"))
     }
 
-    /// Waits until the approval is spent, and tells how long that took.
-    pub(crate) fn release_latency(&self, name: &str) -> Result<Duration> {
+    /// Waits until the approval is spent on the call.
+    pub(crate) fn wait_until_spent(&self, name: &str) -> Result<()> {
         let from = Instant::now();
         let path = self.dir().join("approvals").join(format!("{name}.yaml"));
         while !fs::read_to_string(&path)?.contains("phase: Consumed") {
@@ -206,7 +208,7 @@ impl Stage {
             );
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        Ok(from.elapsed())
+        Ok(())
     }
 
     /// Prints what reached the stand-in, and fails if any of it carried the agent's token.
@@ -221,7 +223,7 @@ impl Stage {
             let path = text("path");
             println!(
                 "  {} https://{}{}",
-                text("verb"),
+                text("method"),
                 text("host"),
                 path.split('?').next().unwrap_or_default()
             );

@@ -3,7 +3,8 @@
 //! compare-and-swap.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -42,8 +43,13 @@ impl FileStore {
         Ok(store)
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps out this process's other writers, and the CLI, which takes the same lock on the folder.
+    fn lock(&self) -> (MutexGuard<'_, ()>, Option<File>) {
+        let guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = File::open(&self.dir).and_then(|folder| folder.lock().map(|()| folder));
+        // Some file systems know no locks. The CLI compares before it renames, so what is left then is a
+        // window of microseconds.
+        (guard, folder.ok())
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -148,3 +148,6 @@ pub fn user_agent<B>(request: &Request<B>) -> Option<String> {
     let value = request.headers().get(header::USER_AGENT)?.to_str().ok()?;
     Some(value.chars().take(512).collect())
 }
+
+#[cfg(test)]
+mod tests;

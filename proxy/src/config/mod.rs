@@ -3,6 +3,8 @@
 
 pub mod init;
 mod raw;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs, io,
@@ -212,9 +214,7 @@ impl Check<'_> {
     fn issuer(&self, i: usize, raw: &raw::Issuer, audience: &str) -> Result<Issuer, ConfigError> {
         let keys = match (&raw.jwks_file, &raw.jwks_url) {
             (Some(file), None) => KeySource::File(self.base.join(file)),
-            (None, Some(url)) if url.starts_with("https://") || url.starts_with("http://127.0.0.1") => {
-                KeySource::Url(url.clone())
-            }
+            (None, Some(url)) if is_trustworthy(url) => KeySource::Url(url.clone()),
             (None, Some(_)) => {
                 return Err(self.wrong(
                     format!("identity.issuers[{i}].jwksUrl"),
@@ -284,6 +284,18 @@ impl Check<'_> {
             return Err(self.wrong(field, format!("{} holds no certificate", path.display())));
         }
         Ok(roots)
+    }
+}
+
+/// Whether keys fetched from a URL are those of the host that it names: by TLS, or from this machine.
+fn is_trustworthy(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => is_loopback(&format!("{host}:{}", uri.port_u16().unwrap_or(80))),
+        _ => false,
     }
 }
 

@@ -8,6 +8,8 @@
 pub mod cluster;
 pub mod file;
 pub mod hub;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

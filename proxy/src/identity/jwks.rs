@@ -135,7 +135,10 @@ impl Issuers {
                 "sub" => "sub",
                 _ => "a required claim",
             }),
-            ErrorKind::InvalidSignature => IdentityError::Signature,
+            // An algorithm that is not the key's: no key of the issuer can have made the signature.
+            ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => {
+                IdentityError::Signature
+            }
             _ => IdentityError::NotAToken,
         }
     }

@@ -8,6 +8,8 @@
 pub mod bearer;
 pub mod jwks;
 pub mod review;
+#[cfg(test)]
+mod tests;
 pub mod token;
 
 use std::{

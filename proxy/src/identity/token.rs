@@ -49,7 +49,8 @@ pub struct Claims {
     pub sub: Option<String>,
     /// Audience.
     pub aud: Option<Audience>,
-    /// Expiry, in seconds of the Unix epoch.
+    /// Expiry, in seconds of the Unix epoch; long past where the token names none.
+    #[serde(default)]
     pub exp: i64,
     /// All others.
     #[serde(flatten)]

@@ -1,0 +1,249 @@
+//! The hub's reports, and the gate on files: one request for a call, spent once, and how waits end.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ResourceExt;
+use turnpike_crds::{
+    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, CallSummary, Phase,
+    PolicyReference,
+};
+use uuid::Uuid;
+
+use super::{Gate, Held, StoreError, Waited, file::FileStore, hub::Hub, phase};
+
+fn digest(letter: char) -> String {
+    format!("sha256:{}", letter.to_string().repeat(64))
+}
+
+fn held(letter: char) -> Held {
+    let spec = ApprovalRequestSpec {
+        agent: AgentIdentity {
+            name: "agents/coder".to_owned(),
+            issuer: None,
+            session: None,
+        },
+        call: CallSummary {
+            method: "run.namespaces.services.create".to_owned(),
+            verb: "POST".to_owned(),
+            url: "https://run.googleapis.com/x".to_owned(),
+            ..CallSummary::default()
+        },
+        policies: vec![PolicyReference {
+            namespace: "agents".to_owned(),
+            name: "coder".to_owned(),
+            uid: "u".to_owned(),
+            generation: 1,
+            rule: "deploy".to_owned(),
+        }],
+        digest: digest(letter),
+        expires_at: Time(Timestamp::UNIX_EPOCH),
+    };
+    Held {
+        namespace: "agents".to_owned(),
+        prefix: "coder".to_owned(),
+        digest: spec.digest.parse().unwrap(),
+        spec,
+        hold_for: Duration::from_secs(10),
+        expires_after: Duration::from_secs(3600),
+    }
+}
+
+struct Bench {
+    hub: Arc<Hub>,
+    store: Arc<FileStore>,
+    gate: Arc<Gate>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Arc::new(Hub::default());
+        let store = FileStore::open(dir.path().to_owned(), hub.clone()).unwrap();
+        let gate = Arc::new(Gate::new(store.clone(), hub.clone(), "replica".to_owned()));
+        Self {
+            hub,
+            store,
+            gate,
+            _dir: dir,
+        }
+    }
+
+    /// Writes a phase into the file, as settled reviews would, and reads the folder again.
+    fn decide(&self, request: &ApprovalRequest, phase: Phase) -> ApprovalRequest {
+        let mut decided = request.clone();
+        decided.status = Some(ApprovalRequestStatus {
+            phase: Some(phase),
+            ..ApprovalRequestStatus::default()
+        });
+        let path = self._dir.path().join(format!("{}.yaml", request.name_any()));
+        std::fs::write(path, serde_json::to_string(&decided).unwrap()).unwrap();
+        self.store.refresh();
+        decided
+    }
+}
+
+fn end(waited: &Waited) -> &'static str {
+    match waited {
+        Waited::Approved(_) => "approved",
+        Waited::Denied(_) => "denied",
+        Waited::Expired(_) => "expired",
+        Waited::Spent(_) => "spent",
+        Waited::StillPending(_) => "pending",
+        Waited::Gone { .. } => "gone",
+    }
+}
+
+#[tokio::test]
+async fn one_call_has_one_open_request_and_another_call_another() {
+    let bench = Bench::new();
+    let first = bench.gate.open(&held('a')).await.unwrap();
+    assert_eq!(phase(&first), Phase::Pending);
+    assert_eq!(first.namespace().as_deref(), Some("agents"));
+    assert_eq!(bench.gate.open(&held('a')).await.unwrap(), first);
+    let other = bench.gate.open(&held('b')).await.unwrap();
+    assert_ne!(other.name_any(), first.name_any());
+
+    // Other rules ask for themselves; so does the same call once its request is spent or over.
+    let mut changed = held('a');
+    changed.spec.policies[0].generation = 2;
+    let changed = bench.gate.open(&changed).await.unwrap();
+    assert_ne!(changed.name_any(), first.name_any());
+    for over in [Phase::Consumed, Phase::Expired] {
+        let now = bench.gate.open(&held('a')).await.unwrap();
+        bench.decide(&now, over);
+        let next = bench.gate.open(&held('a')).await.unwrap();
+        assert_ne!(next.name_any(), now.name_any(), "{over:?}");
+    }
+    // A denial is an answer to the same call as long as it could have been approved.
+    let now = bench.gate.open(&held('a')).await.unwrap();
+    bench.decide(&now, Phase::Denied);
+    assert_eq!(
+        bench.gate.open(&held('a')).await.unwrap().name_any(),
+        now.name_any()
+    );
+}
+
+#[tokio::test]
+async fn an_approval_is_spent_once_and_only_while_it_is_one() {
+    let bench = Bench::new();
+    let pending = bench.gate.open(&held('a')).await.unwrap();
+    let spend = |request: ApprovalRequest| bench.gate.spend(request, Uuid::now_v7());
+    assert!(matches!(spend(pending.clone()).await, Err(StoreError::Changed)));
+
+    let approved = bench.decide(&pending, Phase::Approved);
+    let (one, other) = tokio::join!(spend(approved.clone()), spend(approved.clone()));
+    let mut ends = [one.is_ok(), other.is_ok()];
+    ends.sort_unstable();
+    assert_eq!(ends, [false, true]);
+    let latest = bench.hub.latest("agents", &pending.name_any()).unwrap();
+    assert_eq!(phase(&latest), Phase::Consumed);
+    assert!(matches!(spend(approved).await, Err(StoreError::Changed)));
+
+    // Whoever rewrites what was asked for has approved something else.
+    let pending = bench.gate.open(&held('b')).await.unwrap();
+    let approved = bench.decide(&pending, Phase::Approved);
+    let mut rewritten = approved.clone();
+    rewritten.spec.call.verb = "DELETE".to_owned();
+    assert!(matches!(spend(rewritten).await, Err(StoreError::Changed)));
+    assert!(spend(approved).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wait_ends_as_the_request_does() {
+    for (to, expected) in [
+        (Phase::Approved, "approved"),
+        (Phase::Denied, "denied"),
+        (Phase::Expired, "expired"),
+        (Phase::Consumed, "spent"),
+    ] {
+        // Decided while it waits, and before it does.
+        for before in [false, true] {
+            let bench = Bench::new();
+            let request = bench.gate.open(&held('a')).await.unwrap();
+            let waiting = bench.gate.wait(request.clone(), Duration::from_secs(10));
+            let deciding = async {
+                if !before {
+                    tokio::task::yield_now().await;
+                }
+                bench.decide(&request, to);
+            };
+            let waited = match before {
+                true => {
+                    deciding.await;
+                    waiting.await
+                }
+                false => tokio::join!(waiting, deciding).0,
+            };
+            assert_eq!(end(&waited), expected, "{to:?}, before: {before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_its_time_its_request_or_its_file() {
+    let bench = Bench::new();
+    let request = bench.gate.open(&held('a')).await.unwrap();
+    let waited = bench.gate.wait(request.clone(), Duration::from_millis(1)).await;
+    assert_eq!(end(&waited), "pending");
+
+    let mut short = held('b');
+    short.expires_after = Duration::ZERO;
+    let over = bench.gate.open(&short).await.unwrap();
+    let waited = bench.gate.wait(over, Duration::from_secs(10)).await;
+    assert_eq!(end(&waited), "expired");
+
+    let path = bench._dir.path().join(format!("{}.yaml", request.name_any()));
+    let waiting = bench.gate.wait(request.clone(), Duration::from_secs(10));
+    let deleting = async {
+        tokio::task::yield_now().await;
+        std::fs::remove_file(&path).unwrap();
+        bench.store.refresh();
+    };
+    assert_eq!(end(&tokio::join!(waiting, deleting).0), "gone");
+
+    // A file that cannot be read leaves its request as it was.
+    let request = bench.gate.open(&held('c')).await.unwrap();
+    let path = bench._dir.path().join(format!("{}.yaml", request.name_any()));
+    std::fs::write(&path, "spec: [").unwrap();
+    bench.store.refresh();
+    assert_eq!(
+        bench.hub.latest("agents", &request.name_any()),
+        Some(Arc::new(request))
+    );
+}
+
+#[tokio::test]
+async fn the_hub_tells_every_change_and_misses_none_before_it_was_asked() {
+    let hub = Hub::default();
+    let request = |name: &str, verb: &str| {
+        let mut request = ApprovalRequest::new(name, held('a').spec);
+        request.metadata.namespace = Some("agents".to_owned());
+        request.spec.call.verb = verb.to_owned();
+        request
+    };
+    let mut early = hub.subscribe("agents", "one");
+    hub.put(request("one", "GET"));
+    let mut late = hub.subscribe("agents", "one");
+    for changes in [&mut early, &mut late] {
+        assert_eq!(changes.next().await.as_deref(), Some(&request("one", "GET")));
+    }
+    // A list is the whole truth: what is not in it is gone, what is in it is told.
+    hub.put(request("two", "GET"));
+    let mut two = hub.subscribe("agents", "two");
+    assert!(two.next().await.is_some());
+    hub.replace_all(vec![request("one", "PUT")]);
+    assert_eq!(early.next().await.as_deref(), Some(&request("one", "PUT")));
+    assert_eq!(two.next().await, None);
+    assert_eq!(hub.latest("agents", "two"), None);
+    assert_eq!(hub.by_name("one"), [request("one", "PUT")]);
+    // Who waits for a request that no list has yet is not told that it is gone.
+    let mut unborn = hub.subscribe("agents", "three");
+    hub.replace_all(vec![request("one", "PUT")]);
+    hub.put(request("three", "GET"));
+    assert!(unborn.next().await.is_some());
+    hub.remove("agents", "three");
+    assert_eq!(unborn.next().await, None);
+}

@@ -137,7 +137,7 @@ struct Bundles {
 impl Bundles {
     async fn watch(self, api: Api<ConfigMap>) {
         let config = watcher::Config::default().labels(marks::BUNDLE_NAMESPACE);
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut events = std::pin::pin!(watcher(api, config).backoff(cluster::reopening()));
         let mut listed: Vec<ConfigMap> = Vec::new();
         while let Some(event) = events.next().await {
             match event {

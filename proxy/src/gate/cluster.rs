@@ -9,7 +9,10 @@ use kube::{
     Api, Client,
     api::PostParams,
     core::ResourceExt,
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, ExponentialBackoff, watcher},
+    },
 };
 use turnpike_crds::{ApprovalRequest, Consumption, Phase};
 
@@ -39,11 +42,22 @@ impl KubeStore {
     }
 }
 
+/// How long to wait before a watch that broke off is opened again. kube's own backoff grows to half a minute,
+/// and a relist takes two turns: after a long outage, approvals and edits would wait for a minute.
+pub fn reopening() -> ExponentialBackoff {
+    let backoff = backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times();
+    ExponentialBackoff::from(backoff)
+}
+
 /// Reports every change to the hub. Ends never; what fails is tried again.
 pub async fn watch(client: Client, hub: Arc<Hub>) {
     let api: Api<ApprovalRequest> = Api::all(client);
     let mut listed = Vec::new();
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(reopening()));
     while let Some(event) = events.next().await {
         match event {
             Ok(watcher::Event::Apply(request)) => hub.put(request),

@@ -71,12 +71,13 @@ pub fn to_standin(standin: &Standin) -> Value {
 /// A control plane with Turnpike's definitions, roles and one operator.
 #[derive(Debug)]
 pub struct Cluster {
+    // Fields are dropped in this order: the operator gives its Lease back before the API server goes.
+    /// The operator.
+    pub operator: Process,
     /// The API server and its users.
     pub plane: ControlPlane,
     /// Turnpike's own namespace.
     pub own: String,
-    /// The operator.
-    pub operator: Process,
     proxy_account: Kubeconfig,
     dir: TempDir,
 }
@@ -171,9 +172,9 @@ impl Cluster {
             .await
             .with_context(|| format!("the operator: {}", operator.output().unwrap_or_default()))?;
         Ok(Self {
+            operator,
             plane,
             own,
-            operator,
             proxy_account,
             dir,
         })
@@ -457,6 +458,15 @@ impl Proxy {
                 }
                 Err(_) => {}
             }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Asked to stop, it would wait for connections of clients whose runtime this very thread blocks.
+        if let Err(error) = self.process.kill() {
+            eprintln!("{}: {error:#}", self.replica);
         }
     }
 }

@@ -44,6 +44,27 @@ const CLAIMS: &[Claim] = &[
         environment: &[("PROPTEST_CASES", "100000")],
         needs_set_up: false,
     },
+    Claim {
+        name: "story",
+        tests: &["-p", "turnpike-tests", "--test", "cluster_gate"],
+        filter: &["story"],
+        environment: &[],
+        needs_set_up: true,
+    },
+    Claim {
+        name: "audit",
+        tests: &["-p", "turnpike-tests", "--test", "cluster_audit"],
+        filter: &[],
+        environment: &[],
+        needs_set_up: true,
+    },
+    Claim {
+        name: "streaming",
+        tests: &["-p", "turnpike-tests", "--test", "standalone_streams"],
+        filter: &[],
+        environment: &[],
+        needs_set_up: true,
+    },
 ];
 
 /// # Errors

@@ -57,6 +57,8 @@ pub struct Listener {
     pub gateway: Arc<Gateway>,
     /// Certificates.
     pub interceptor: Arc<Interceptor>,
+    /// Domains that the issuing certificate may serve: clients would not believe another host's leaf.
+    pub domains: Vec<String>,
     /// Limits.
     pub limits: ConnectionLimits,
 }
@@ -229,6 +231,16 @@ impl Listener {
                 ),
             ));
         }
+        if !self.domains.iter().any(|domain| is_within(target.host(), domain)) {
+            return Err(Refusal::denied(
+                "HOST_NOT_SERVED",
+                format!(
+                    "{} is in none of the domains that this gateway is set up for: {}",
+                    target.host(),
+                    self.domains.join(", ")
+                ),
+            ));
+        }
         Ok(Arc::from(target.host()))
     }
 
@@ -308,6 +320,13 @@ impl Listener {
             .keep_alive_timeout(Duration::from_secs(20));
         builder
     }
+}
+
+/// Whether a host in lower case is a domain or below it, as a name constraint has it.
+fn is_within(host: &str, domain: &str) -> bool {
+    let domain = domain.trim_start_matches('.').to_ascii_lowercase();
+    host.strip_suffix(domain.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// Serves a connection to its end, and tells it to come to one when the proxy stops.

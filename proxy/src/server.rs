@@ -76,7 +76,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         catalog,
         policies: parts.policies,
         identifier: Identifier::new(Issuers::new(config.issuers.clone()), parts.reviewer),
-        gate: Gate::new(parts.approvals, parts.hub, parts.replica.clone()),
+        gate: Gate::new(parts.approvals, parts.hub, parts.replica.clone(), stop.clone()),
         recorder: Arc::new(Recorder::new(spool.clone(), &parts.replica)),
         credentials: Credentials::new(config.ambient.clone(), parts.keys, egress.clone()),
         egress,
@@ -115,6 +115,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     let listener = Arc::new(Listener {
         gateway,
         interceptor,
+        domains: config.domains.clone(),
         limits: ConnectionLimits::default(),
     });
     listener.run(socket, stop).await;

@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{api::ObjectMeta, core::ResourceExt};
+use tokio_util::sync::CancellationToken;
 use turnpike_crds::{ApprovalRequest, ApprovalRequestSpec, Consumption, Phase};
 use turnpike_policy::{
     decide::{Approval, ApprovedRule},
@@ -101,15 +102,26 @@ pub struct Gate {
     store: Arc<dyn ApprovalStore>,
     hub: Arc<Hub>,
     replica: String,
+    stop: CancellationToken,
 }
 
 /// One call can be asked for again this many times while its earlier requests still exist.
 const MAX_ROUNDS: u32 = 1_000;
 
 impl Gate {
-    /// A gate on this store, which reports to this hub.
-    pub fn new(store: Arc<dyn ApprovalStore>, hub: Arc<Hub>, replica: String) -> Self {
-        Self { store, hub, replica }
+    /// A gate on this store, which reports to this hub. It holds nobody once `stop` is cancelled.
+    pub fn new(
+        store: Arc<dyn ApprovalStore>,
+        hub: Arc<Hub>,
+        replica: String,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            hub,
+            replica,
+            stop,
+        }
     }
 
     /// Creates the call's request, or finds the one that is open.
@@ -155,7 +167,7 @@ impl Gate {
         }
     }
 
-    /// Waits until the request is decided or the time is over.
+    /// Waits until the request is decided, the time is over or the proxy stops.
     pub async fn wait(&self, request: ApprovalRequest, hold_for: Duration) -> Waited {
         let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
         let mut changes = self.hub.subscribe(&namespace, &name);
@@ -174,6 +186,7 @@ impl Gate {
                 _ => {}
             }
             tokio::select! {
+                () = self.stop.cancelled() => return Waited::StillPending(Box::new(ApprovalRequest::clone(&latest))),
                 () = &mut hold_end => return Waited::StillPending(Box::new(ApprovalRequest::clone(&latest))),
                 () = tokio::time::sleep(until(&latest.spec.expires_at.0)) => {}
                 change = changes.next() => match change {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
+use tokio_util::sync::CancellationToken;
 use turnpike_crds::{
     AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, CallSummary, Phase,
     PolicyReference,
@@ -54,6 +55,7 @@ struct Bench {
     hub: Arc<Hub>,
     store: Arc<FileStore>,
     gate: Arc<Gate>,
+    stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
 
@@ -62,11 +64,13 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let hub = Arc::new(Hub::default());
         let store = FileStore::open(dir.path().to_owned(), hub.clone()).unwrap();
-        let gate = Arc::new(Gate::new(store.clone(), hub.clone(), "replica".to_owned()));
+        let stop = CancellationToken::new();
+        let gate = Gate::new(store.clone(), hub.clone(), "replica".to_owned(), stop.clone());
         Self {
             hub,
             store,
-            gate,
+            gate: Arc::new(gate),
+            stop,
             _dir: dir,
         }
     }
@@ -203,6 +207,12 @@ async fn a_wait_ends_with_its_time_its_request_or_its_file() {
         bench.store.refresh();
     };
     assert_eq!(end(&tokio::join!(waiting, deleting).0), "gone");
+
+    // Who stops holds nobody up, and leaves the request to the next replica.
+    let request = bench.gate.open(&held('d')).await.unwrap();
+    bench.stop.cancel();
+    let waited = bench.gate.wait(request, Duration::from_secs(10)).await;
+    assert_eq!(end(&waited), "pending");
 
     // A file that cannot be read leaves its request as it was.
     let request = bench.gate.open(&held('c')).await.unwrap();

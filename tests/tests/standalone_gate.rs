@@ -387,7 +387,7 @@ async fn sigterm_lets_a_call_end_and_takes_no_other() -> Result<()> {
     let mut silent = agent.tcp().await?;
     standin.inject(Fault {
         path_prefix: Some(format!("{BUCKET}/o/slow")),
-        delay_ms: Some(1500),
+        delay_ms: Some(2500),
         status: Some(200),
         body: Some(json!({"name": "slow"})),
         ..Fault::default()
@@ -403,6 +403,12 @@ async fn sigterm_lets_a_call_end_and_takes_no_other() -> Result<()> {
     })
     .await?;
 
+    let held = tokio::spawn({
+        let agent = agent.clone();
+        async move { deploy(&agent, "held").await }
+    });
+    gate.approval("Pending").await?;
+
     gate.process().signal(libc::SIGTERM)?;
     eventually(PATIENCE, || async {
         ensure!(agent.tcp().await.is_err(), "it still takes connections");
@@ -411,6 +417,9 @@ async fn sigterm_lets_a_call_end_and_takes_no_other() -> Result<()> {
     .await?;
     assert!(!slow.is_finished());
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    // A call that is held is not kept for a person who may never come; it can be made again elsewhere.
+    let answer = held.await??;
+    assert_eq!(answer.refusal(), (403, "APPROVAL_PENDING".to_owned()));
     let answer = slow.await??;
     assert_eq!((answer.status, answer.json()), (200, json!({"name": "slow"})));
     let answered = Instant::now();

@@ -14,8 +14,9 @@ use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
+use turnpike_tests::process::eventually;
 use turnpike_tests::turnpike::standalone::{
-    Folder, Standalone,
+    Folder, PATIENCE, Standalone,
     client::{Agent, Answer, Body, Protocol, whole},
     files_with,
     upstream::{Seen, Upstream},
@@ -369,7 +370,8 @@ async fn what_cannot_be_read_is_refused_and_nothing_of_it_passes() -> Result<()>
     let large = json!({"payload": {"data": STANDARD.encode(SECRET)}, "x": "x".repeat(1 << 20)}).to_string();
     let bomb = encode("gzip", &vec![b' '; 64 << 20]).await?;
     let utf16: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let cases: Vec<(&str, Vec<(&'static str, &str)>, Vec<u8>)> = vec![
+    type Headers<'a> = Vec<(&'static str, &'a str)>;
+    let cases: Vec<(&str, Headers<'_>, Vec<u8>)> = vec![
         ("no content type", vec![], plain.clone().into()),
         ("text", vec![("content-type", "text/plain")], plain.clone().into()),
         (
@@ -497,13 +499,12 @@ async fn recorded_bodies_are_the_masked_ones_by_digest() -> Result<()> {
     bench.gate.write_policy("test", &policy)?;
     bench.script.json(&answer().to_string());
     let recordings = bench.gate.path().join("audit/recordings");
-    let answer =
-        turnpike_tests::process::eventually(turnpike_tests::turnpike::standalone::PATIENCE, || async {
-            let answer = bench.access().await?;
-            anyhow::ensure!(recordings.exists(), "nothing is recorded");
-            Ok(answer)
-        })
-        .await?;
+    let answer = eventually(PATIENCE, || async {
+        let answer = bench.access().await?;
+        anyhow::ensure!(recordings.exists(), "nothing is recorded");
+        Ok(answer)
+    })
+    .await?;
     let digest: String = Sha256::digest(&answer.body)
         .iter()
         .map(|b| format!("{b:02x}"))
@@ -513,10 +514,14 @@ async fn recorded_bodies_are_the_masked_ones_by_digest() -> Result<()> {
     let calls: Vec<String> = std::fs::read_dir(recordings.join("calls"))?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
-    bench.gate.trail("outcome").await?;
-    let known = bench.gate.events()?;
     for call in &calls {
-        assert!(known.iter().any(|e| e.event.metadata.correlation_uid == *call));
+        eventually(PATIENCE, || async {
+            let events = bench.gate.events()?;
+            let known = events.iter().any(|e| e.event.metadata.correlation_uid == *call);
+            anyhow::ensure!(known, "no event of {call}");
+            Ok(())
+        })
+        .await?;
         let text = std::fs::read_to_string(recordings.join("calls").join(call))?;
         assert!(text.starts_with(&digest), "{text}");
     }

@@ -8,8 +8,6 @@
 pub mod cluster;
 pub mod file;
 pub mod hub;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -271,3 +269,6 @@ fn request_name(prefix: &str, digest: &CallDigest, round: u32) -> String {
         .collect();
     format!("{prefix}-{tail}")
 }
+
+#[cfg(test)]
+mod tests;

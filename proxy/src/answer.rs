@@ -50,8 +50,10 @@ const ABOUT_BYTES: &[&str] = &[
     "x-goog-stored-content-encoding",
 ];
 
-/// Content codings that can be asked for when an answer has to be read.
+/// Content codings that are asked for when an answer has to be masked.
 pub const READABLE: HeaderValue = HeaderValue::from_static("gzip");
+/// The same when it is copied as it passes.
+pub const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 
 /// What an answer is read for.
 #[derive(Debug, Clone)]
@@ -60,7 +62,9 @@ pub struct Reading {
     pub set: Arc<PolicySet>,
     /// Whose call it was.
     pub caller: Arc<Caller>,
-    /// Where masked bodies are kept, if a policy wants them.
+    /// Whether anything is to be masked. If not, the answer is only copied as it passes.
+    pub masks: bool,
+    /// Where bodies are kept, if a policy wants them.
     pub keep: Option<(Arc<Recordings>, std::time::Duration)>,
 }
 
@@ -79,20 +83,29 @@ pub async fn pass_on(
         || parts.status == http::StatusCode::NOT_MODIFIED
         || outcome.record().verb == "HEAD"
         || body.size_hint_is_zero();
-    let Some(reading) = reading.filter(|_| !empty) else {
-        if empty {
-            outcome.completed();
-            return Response::from_parts(parts, AnswerBody::Whole(None));
-        }
+    if empty {
+        outcome.completed();
+        return Response::from_parts(parts, AnswerBody::Whole(None));
+    }
+    let Some(reading) = reading.as_ref().filter(|r| r.masks) else {
+        let plain = is_json(&parts.headers) && !parts.headers.contains_key(header::CONTENT_ENCODING);
+        let copy = reading
+            .and_then(|r| r.keep)
+            .filter(|_| plain)
+            .map(|(recordings, keep)| {
+                Box::new(recordings.copy(outcome.record().id, keep, limits.answer_bytes))
+            });
+        let outcome = Box::new(outcome);
         return Response::from_parts(
             parts,
             AnswerBody::Streaming {
                 inner: body,
-                outcome: Box::new(outcome),
+                outcome,
+                copy,
             },
         );
     };
-    match read_and_mask(&mut parts, body, &mut outcome, &reading, limits, metrics).await {
+    match read_and_mask(&mut parts, body, &mut outcome, reading, limits, metrics).await {
         Ok(masked) => {
             outcome.passed(masked.len() as u64);
             outcome.completed();
@@ -122,8 +135,7 @@ async fn read_and_mask(
             format!("the answer may hold secrets and cannot be masked: {what}. It is not passed on."),
         )
     };
-    let json = is_json(&parts.headers);
-    if !json && !plan.is_empty() {
+    if !is_json(&parts.headers) {
         return Err(unreadable("it is not JSON"));
     }
     let plain = decode(&parts.headers, body, limits.answer_bytes)
@@ -133,7 +145,7 @@ async fn read_and_mask(
         parts.headers.remove(*name);
     }
     let mut masked = Vec::new();
-    let bytes = if plan.is_empty() || plain.iter().all(u8::is_ascii_whitespace) {
+    let bytes = if plain.iter().all(u8::is_ascii_whitespace) {
         Bytes::from(plain)
     } else {
         let mut value: Value =
@@ -147,8 +159,8 @@ async fn read_and_mask(
         metrics.masked(&hit.kind, hit.count);
     }
     outcome.masked(masked);
-    if json && let Some((recordings, keep)) = &reading.keep {
-        recordings.keep(outcome.record().id, &bytes, *keep).await;
+    if let Some((recordings, keep)) = &reading.keep {
+        recordings.keep(outcome.record().id, bytes.clone(), *keep).await;
     }
     Ok(bytes)
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::outcome::Outcome;
+use crate::{outcome::Outcome, recording::Copy};
 
 /// The body of a request on its way upstream.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub enum AnswerBody {
         inner: Incoming,
         /// Recorded at the end.
         outcome: Box<Outcome>,
+        /// Keeps a copy, where a policy wants one.
+        copy: Option<Box<Copy>>,
     },
 }
 
@@ -104,18 +106,29 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Self::Streaming { inner, outcome } => {
+            Self::Streaming { inner, outcome, copy } => {
                 let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+                // A body of known length is not polled again after its last byte.
+                let mut ended = frame.is_none() || inner.is_end_stream();
                 match &frame {
                     Some(Ok(frame)) => {
-                        outcome.passed(frame.data_ref().map_or(0, |d| d.len() as u64));
-                        // A body of known length is not polled again after its last byte.
-                        if inner.is_end_stream() {
-                            outcome.completed();
+                        let data = frame.data_ref().map_or(&[][..], |d| d);
+                        outcome.passed(data.len() as u64);
+                        if let Some(copy) = copy {
+                            copy.add(data);
                         }
                     }
-                    Some(Err(_)) => outcome.broke_off("the answer broke off"),
-                    None => outcome.completed(),
+                    Some(Err(_)) => {
+                        outcome.broke_off("the answer broke off");
+                        ended = false;
+                    }
+                    None => {}
+                }
+                if ended {
+                    outcome.completed();
+                    if let Some(copy) = copy.take() {
+                        copy.keep();
+                    }
                 }
                 Poll::Ready(frame)
             }

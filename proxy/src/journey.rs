@@ -334,10 +334,9 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
         in_force,
     } = cleared;
     let reading = reading(gateway, &canonical, &record, &caller, &in_force);
-    if reading.is_some() {
-        canonical
-            .headers
-            .insert(header::ACCEPT_ENCODING, answer::READABLE);
+    if let Some(reading) = &reading {
+        let coding = if reading.masks { answer::READABLE } else { answer::PLAIN };
+        canonical.headers.insert(header::ACCEPT_ENCODING, coding);
         canonical.headers.remove(header::RANGE);
     }
     // From here on the intent may be on record, so every end is an outcome.
@@ -415,10 +414,11 @@ fn reading(
         .set
         .body_retention(caller)
         .map(|r| (gateway.recordings.clone(), Duration::from_millis(r.keep_ms)));
-    let plan = in_force.set.mask_plan(caller, &record.calls);
-    (keep.is_some() || !plan.is_empty()).then(|| Reading {
+    let masks = !in_force.set.mask_plan(caller, &record.calls).is_empty();
+    (keep.is_some() || masks).then(|| Reading {
         set: in_force.set.clone(),
         caller: caller.clone(),
+        masks,
         keep,
     })
 }

@@ -28,9 +28,20 @@ impl Recordings {
         Arc::new(Self { dir })
     }
 
+    /// A copy of an answer that passes; what is longer than the cap is not kept.
+    pub fn copy(self: Arc<Self>, call: Uuid, keep: Duration, cap: usize) -> Copy {
+        Copy {
+            recordings: self,
+            call,
+            keep,
+            cap,
+            bytes: Some(Vec::new()),
+        }
+    }
+
     /// Keeps a body. A recording that fails is named in the log; the record of the call is elsewhere.
-    pub async fn keep(self: &Arc<Self>, call: Uuid, body: &Bytes, keep: Duration) {
-        let (recordings, body) = (self.clone(), body.clone());
+    pub async fn keep(self: &Arc<Self>, call: Uuid, body: Bytes, keep: Duration) {
+        let recordings = self.clone();
         let written = tokio::task::spawn_blocking(move || recordings.write(call, &body, keep)).await;
         match written {
             Ok(Ok(())) => {}
@@ -107,6 +118,45 @@ impl Recordings {
             }
         }
         Ok(())
+    }
+}
+
+/// A copy of an answer, made as it passes.
+#[derive(Debug)]
+pub struct Copy {
+    recordings: Arc<Recordings>,
+    call: Uuid,
+    keep: Duration,
+    cap: usize,
+    /// `None` once the answer was longer than the cap.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Copy {
+    /// More of the answer has passed.
+    pub fn add(&mut self, data: &[u8]) {
+        if let Some(bytes) = &mut self.bytes {
+            if bytes.len() + data.len() > self.cap {
+                tracing::warn!(call = %self.call, cap = self.cap, "an answer is too long to be recorded");
+                self.bytes = None;
+            } else {
+                bytes.extend_from_slice(data);
+            }
+        }
+    }
+
+    /// The answer has passed to its end.
+    pub fn keep(self) {
+        let Self {
+            recordings,
+            call,
+            keep,
+            bytes,
+            ..
+        } = self;
+        if let Some(bytes) = bytes {
+            tokio::spawn(async move { recordings.keep(call, Bytes::from(bytes), keep).await });
+        }
     }
 }
 

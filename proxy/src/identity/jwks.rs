@@ -20,9 +20,9 @@ use super::{
 /// Where a key set comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A file, read again when a token names an unknown key.
+    /// A file, read again when a token names an unknown key, and every few minutes.
     File(PathBuf),
-    /// A URL, fetched again when a token names an unknown key, and hourly.
+    /// A URL, fetched again when a token names an unknown key, and every few minutes.
     Url(String),
     /// Keys that somebody else keeps up to date, as JSON.
     Given(String),
@@ -57,7 +57,7 @@ struct Known {
 
 /// A key set is fetched again for an unknown key, but not more often than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(5);
-const REFRESH: Duration = Duration::from_secs(3600);
+const REFRESH: Duration = Duration::from_secs(300);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 10;
@@ -191,15 +191,11 @@ impl Issuers {
             .map_err(|e| IdentityError::Unavailable(format!("the key set is not one: {e}")))
     }
 
-    /// Fetches the key sets of URLs anew, so that keys that were withdrawn stop working. Never returns.
+    /// Reads the key sets anew, so that keys that were withdrawn stop working. Never returns.
     pub async fn keep_fresh(&self) {
         loop {
             tokio::time::sleep(REFRESH).await;
-            for known in self
-                .by_name
-                .values()
-                .filter(|k| matches!(k.issuer.keys, KeySource::Url(_)))
-            {
+            for known in self.by_name.values() {
                 match self.fetch(&known.issuer.keys).await {
                     Ok(set) => known.keys.store(Some(Arc::new(set))),
                     Err(error) => {

@@ -10,8 +10,10 @@ use turnpike_tests::process::{eventually, free_port};
 use turnpike_tests::pubsub::{Emulator, Message};
 use turnpike_tests::standin::{Fault, Standin};
 use turnpike_tests::turnpike::client::Agent;
-use turnpike_tests::turnpike::cluster::{Cluster, Proxy, ProxyOptions, SOON, lasting_standin, policy};
+use turnpike_tests::turnpike::cluster::{Cluster, SOON, policy};
 use turnpike_tests::turnpike::events::session;
+use turnpike_tests::turnpike::relay::Relay;
+use turnpike_tests::turnpike::replica::{Proxy, ProxyOptions, lasting_standin};
 
 const PROJECT: &str = "acme-audit";
 const BUCKET: &str = "https://storage.googleapis.com/storage/v1/b/acme-dev-data";
@@ -38,6 +40,13 @@ async fn bench() -> Result<&'static Bench> {
 }
 
 impl Bench {
+    /// Makes a topic and its subscription, of the same name. What is published between the two is lost, so
+    /// no proxy may reach the topic yet.
+    async fn topic(&self, name: &str) -> Result<String> {
+        self.emulator.create_topic(PROJECT, name).await?;
+        self.emulator.create_subscription(PROJECT, name, name).await
+    }
+
     /// An agent who may read and deploy, behind a proxy of this name; and the name of its session. Other
     /// tests kill their proxies, so this one's answer counts, not Programmed.
     async fn agent(&self, proxy: &Proxy) -> Result<(Agent, String)> {
@@ -115,11 +124,7 @@ async fn a_call_under_way_at_a_crash_is_on_record_and_is_not_made_again() -> Res
     proxy.process.kill()?;
     ensure!(call.await?.is_err(), "the agent has no answer");
 
-    bench.emulator.create_topic(PROJECT, "crash").await?;
-    let subscription = bench
-        .emulator
-        .create_subscription(PROJECT, "crash", "crash")
-        .await?;
+    let subscription = bench.topic("crash").await?;
     proxy.restart().await?;
     let intent = "intent run.projects.locations.services.create";
     let complete = |messages: &[Message]| {
@@ -141,18 +146,16 @@ async fn a_call_under_way_at_a_crash_is_on_record_and_is_not_made_again() -> Res
 #[tokio::test]
 async fn calls_go_on_without_the_topic_and_their_events_arrive_later() -> Result<()> {
     let bench = bench().await?;
-    let port = free_port()?;
-    let emulator = Emulator::start_on(port).await?;
-    emulator.create_topic(PROJECT, "away").await?;
-    let subscription = emulator.create_subscription(PROJECT, "away", "away").await?;
-    let options = ProxyOptions::new(&bench.standin).publish(&topic("away"), &emulator.host());
+    let (port, subscription) = (free_port()?, bench.topic("away").await?);
+    let options = ProxyOptions::new(&bench.standin).publish(&topic("away"), &format!("127.0.0.1:{port}"));
+    let relay = Relay::start(port, bench.emulator.port()).await?;
     let proxy = bench.cluster.proxy("away", &options).await?;
     let (agent, name) = bench.agent(&proxy).await?;
     let some = |messages: &[Message]| session(messages, &name).is_ok_and(|events| events.len() >= 2);
-    emulator.pull_until(&subscription, SOON, some).await?;
+    bench.emulator.pull_until(&subscription, SOON, some).await?;
     wait_published(&proxy).await?;
 
-    emulator.stop()?;
+    drop(relay);
     let started = Instant::now();
     for _ in 0..10 {
         assert_eq!(agent.get(BUCKET).await?.verdict(), "200");
@@ -161,12 +164,9 @@ async fn calls_go_on_without_the_topic_and_their_events_arrive_later() -> Result
     wait_behind(&proxy).await?;
     assert_eq!(proxy.metric("turnpike_spool_events").await?, 20.0);
 
-    // It comes back empty.
-    let emulator = Emulator::start_on(port).await?;
-    emulator.create_topic(PROJECT, "away").await?;
-    let subscription = emulator.create_subscription(PROJECT, "away", "away").await?;
+    let _relay = Relay::start(port, bench.emulator.port()).await?;
     let all = |messages: &[Message]| session(messages, &name).is_ok_and(|events| events.len() >= 20);
-    let messages = emulator.pull_until(&subscription, SOON, all).await?;
+    let messages = bench.emulator.pull_until(&subscription, SOON, all).await?;
     wait_published(&proxy).await?;
     let mut calls: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for event in session(&messages, &name)? {
@@ -182,7 +182,8 @@ async fn calls_go_on_without_the_topic_and_their_events_arrive_later() -> Result
 #[tokio::test]
 async fn a_full_spool_refuses_calls_until_there_is_room() -> Result<()> {
     let bench = bench().await?;
-    let mut options = ProxyOptions::new(&bench.standin).publish(&topic("full"), &bench.emulator.host());
+    let (port, subscription) = (free_port()?, bench.topic("full").await?);
+    let mut options = ProxyOptions::new(&bench.standin).publish(&topic("full"), &format!("127.0.0.1:{port}"));
     options.spool_mib = 1;
     let proxy = bench.cluster.proxy("full", &options).await?;
     let (agent, name) = bench.agent(&proxy).await?;
@@ -209,11 +210,7 @@ async fn a_full_spool_refuses_calls_until_there_is_room() -> Result<()> {
     let (status, text) = proxy.admin("/readyz").await?;
     ensure!(status == 503 && text.contains("[-] spool: "), "{status}: {text}");
 
-    bench.emulator.create_topic(PROJECT, "full").await?;
-    let subscription = bench
-        .emulator
-        .create_subscription(PROJECT, "full", "full")
-        .await?;
+    let _relay = Relay::start(port, bench.emulator.port()).await?;
     eventually(SOON, || async {
         let answer = agent.get(BUCKET).await?;
         ensure!(answer.status == 200, "{}", answer.verdict());

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use turnpike_crds::Phase;
 use turnpike_tests::control_plane::TOKEN_ISSUER;
-use turnpike_tests::turnpike::cluster::{AUDIENCE, Cluster, ProxyOptions, SOON, lasting_standin, policy};
+use turnpike_tests::turnpike::cluster::{AUDIENCE, Cluster, SOON, policy};
+use turnpike_tests::turnpike::replica::{ProxyOptions, lasting_standin};
 
 const BUCKET: &str = "https://storage.googleapis.com/storage/v1/b/acme-dev-data";
 const SERVICES: &str =

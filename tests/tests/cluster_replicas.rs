@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use turnpike_crds::Phase;
 use turnpike_tests::process::eventually;
-use turnpike_tests::turnpike::cluster::{Cluster, ProxyOptions, SOON, lasting_standin, policy};
+use turnpike_tests::turnpike::cluster::{Cluster, SOON, policy};
+use turnpike_tests::turnpike::replica::{ProxyOptions, lasting_standin};
 
 const ROUNDS: usize = 8;
 

@@ -6,68 +6,28 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use turnpike_crds::{AgentPolicy, ApprovalRequest, Phase};
 
 use super::binary;
-use super::client::{Agent, Tunnel};
+use super::replica::{Proxy, ProxyOptions, get_ok};
 use crate::control_plane::{ControlPlane, Kubeconfig, TOKEN_ISSUER};
-use crate::gcloud::{Gcloud, Settings};
 use crate::process::{self, Process, clean_command, eventually, free_port};
-use crate::standin::{Options, Standin};
+use crate::tools;
 
 /// How long a condition may take. Most take milliseconds; builds may run beside.
 pub const SOON: Duration = Duration::from_secs(60);
-/// How long to ask before looking whether the process still lives.
-const LOOK: Duration = Duration::from_millis(200);
 /// The user who may decide in the namespaces of [`Cluster::agents`].
 pub const APPROVER: &str = "alice@acme.example";
 /// The audience of agents' tokens.
 pub const AUDIENCE: &str = "turnpike";
-/// Tokens that the stand-in takes start so; the proxies' credential is one of them.
-pub const GOOGLE_TOKEN: &str = "standin-access-token";
-
-/// Test threads end, and what they spawned ends with their runtimes. What a test binary shares is spawned
-/// here.
-pub fn lasting() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime")
-    })
-}
-
-/// A stand-in for Google that outlives the test that starts it, takes only the proxies' credential, and can
-/// be mapped to by [`to_standin`].
-///
-/// # Errors
-/// No port is free.
-pub async fn lasting_standin() -> Result<Standin> {
-    let options = Options {
-        require_token: Some(GOOGLE_TOKEN.to_owned()),
-        ..Options::default()
-    };
-    lasting().spawn(Standin::start(options)).await?
-}
-
-/// The entry of the upstream map that sends every host to a stand-in.
-#[must_use]
-pub fn to_standin(standin: &Standin) -> Value {
-    json!({"host": "*", "address": standin.addr().to_string(), "plaintext": true})
-}
-
 /// A control plane with Turnpike's definitions, roles and one operator.
 #[derive(Debug)]
 pub struct Cluster {
@@ -80,67 +40,6 @@ pub struct Cluster {
     pub own: String,
     proxy_account: Kubeconfig,
     dir: TempDir,
-}
-
-/// What a proxy is told.
-#[derive(Clone, Debug)]
-pub struct ProxyOptions {
-    /// Entries of the upstream map.
-    pub upstreams: Vec<Value>,
-    /// Topic and emulator; a file where there is none.
-    pub pubsub: Option<PubSub>,
-    /// Most that waits to be published.
-    pub spool_mib: u64,
-}
-
-/// Where events go.
-#[derive(Clone, Debug)]
-pub struct PubSub {
-    /// `projects/PROJECT/topics/TOPIC`.
-    pub topic: String,
-    /// `PUBSUB_EMULATOR_HOST`.
-    pub host: String,
-}
-
-impl ProxyOptions {
-    /// Every host goes to this stand-in, and events into a file.
-    #[must_use]
-    pub fn new(standin: &Standin) -> Self {
-        Self {
-            upstreams: vec![to_standin(standin)],
-            pubsub: None,
-            spool_mib: 64,
-        }
-    }
-
-    /// Events go to Pub/Sub.
-    #[must_use]
-    pub fn publish(mut self, topic: &str, host: &str) -> Self {
-        self.pubsub = Some(PubSub {
-            topic: topic.to_owned(),
-            host: host.to_owned(),
-        });
-        self
-    }
-}
-
-/// A running proxy replica.
-#[derive(Debug)]
-pub struct Proxy {
-    /// Its process.
-    pub process: Process,
-    /// Where agents connect.
-    pub listen: SocketAddr,
-    /// Health, readiness and metrics.
-    pub admin: SocketAddr,
-    /// What agents trust, in PEM.
-    pub ca_pem: String,
-    /// Its folder: configuration, spool, recordings.
-    pub dir: PathBuf,
-    replica: String,
-    own: String,
-    account: PathBuf,
-    emulator: Option<String>,
 }
 
 impl Cluster {
@@ -186,43 +85,7 @@ impl Cluster {
     /// It was not built, or does not become ready.
     pub async fn proxy(&self, replica: &str, options: &ProxyOptions) -> Result<Proxy> {
         let dir = self.dir.path().join(replica);
-        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let listen = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let mut audit = json!({"spoolMib": options.spool_mib});
-        if let Some(pubsub) = &options.pubsub {
-            audit["sink"] = json!("PubSub");
-            audit["topic"] = json!(pubsub.topic);
-        }
-        // JSON is YAML.
-        let config = json!({
-            "listen": listen.to_string(),
-            "admin": admin.to_string(),
-            "identity": {"audience": AUDIENCE},
-            "credential": {"source": "AccessTokenFile", "accessTokenFile": "google-token"},
-            "upstreams": options.upstreams,
-            "audit": audit,
-        });
-        fs::write(dir.join("turnpike.yaml"), config.to_string()).context("write turnpike.yaml")?;
-        fs::write(dir.join("google-token"), format!("{GOOGLE_TOKEN}-of-the-proxy"))
-            .context("write the token")?;
-        let account = self.proxy_account.path().to_owned();
-        let emulator = options.pubsub.as_ref().map(|p| p.host.clone());
-        let process = spawn_proxy(&dir, replica, &self.own, &account, emulator.as_deref())?;
-        let mut proxy = Proxy {
-            process,
-            listen,
-            admin,
-            ca_pem: String::new(),
-            dir,
-            replica: replica.to_owned(),
-            own: self.own.clone(),
-            account,
-            emulator,
-        };
-        proxy.wait_ready().await?;
-        proxy.ca_pem = fs::read_to_string(proxy.dir.join("ca/ca.pem")).context("read ca.pem")?;
-        Ok(proxy)
+        Proxy::start(&dir, replica, &self.own, self.proxy_account.path(), options).await
     }
 
     /// A namespace for agents, in which [`APPROVER`] may decide.
@@ -362,6 +225,33 @@ impl Cluster {
         self.plane.user(APPROVER, &["approvers"])
     }
 
+    /// Runs a command line as the approver types it: `kubectl turnpike approve ...`, with the plugin on PATH.
+    ///
+    /// # Errors
+    /// It fails, or a program is missing.
+    pub async fn approver_types(&self, line: &str) -> Result<String> {
+        let arguments = line
+            .strip_prefix("kubectl ")
+            .with_context(|| format!("no kubectl: {line}"))?;
+        let (kubectl, plugin) = (tools::kubectl()?, binary("kubectl-turnpike")?);
+        let path = [plugin.parent(), kubectl.parent()];
+        let path = std::env::join_paths(path.into_iter().flatten())?;
+        let mut command = clean_command(&kubectl, self.dir.path());
+        command
+            .env("PATH", path)
+            .env("KUBECONFIG", self.approver()?.path())
+            .args(arguments.split_whitespace());
+        let output = tokio::process::Command::from(command).output().await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(
+            output.status.success(),
+            "{line}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        Ok(text(&output.stdout))
+    }
+
     /// Decides as the approver, by a client that is connected already.
     ///
     /// # Errors
@@ -378,97 +268,6 @@ impl Cluster {
 #[must_use]
 pub fn review(decision: &str, reason: &str) -> Value {
     json!({"status": {"reviews": {APPROVER: {"decision": decision, "reason": reason}}}})
-}
-
-impl Proxy {
-    /// An agent's client.
-    ///
-    /// # Errors
-    /// The certificate is refused.
-    pub fn agent(&self, token: &str) -> Result<Agent> {
-        Agent::new(self.listen, &self.ca_pem, Some(token))
-    }
-
-    /// An agent's connection to one host.
-    ///
-    /// # Errors
-    /// The proxy refuses it.
-    pub async fn tunnel(&self, host: &str, token: &str) -> Result<Tunnel> {
-        Tunnel::open(self.listen, &self.ca_pem, host, token).await
-    }
-
-    /// An agent's gcloud.
-    ///
-    /// # Errors
-    /// gcloud is not installed.
-    pub fn gcloud(&self, token: &str) -> Result<Gcloud> {
-        Gcloud::new(&Settings {
-            proxy: &format!("http://{}", self.listen),
-            ca_pem: &self.ca_pem,
-            token,
-            project: "acme-dev",
-        })
-    }
-
-    /// Status and text of a path of the admin port.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
-        get(self.admin, path).await
-    }
-
-    /// A sample of its metrics; 0 where it was never counted.
-    ///
-    /// # Errors
-    /// The admin port does not answer.
-    pub async fn metric(&self, sample: &str) -> Result<f64> {
-        let (_, text) = self.admin("/metrics").await?;
-        let found = text
-            .lines()
-            .find_map(|l| l.strip_prefix(sample)?.strip_prefix(' '));
-        found.map_or(Ok(0.0), |value| value.parse().context("a number"))
-    }
-
-    /// Starts it again in its folder, after it was killed or stopped.
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.process.stop()?;
-        self.process = spawn_proxy(
-            &self.dir,
-            &self.replica,
-            &self.own,
-            &self.account,
-            self.emulator.as_deref(),
-        )?;
-        self.wait_ready().await
-    }
-
-    async fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + SOON;
-        loop {
-            self.process.alive()?;
-            let ready = eventually(LOOK, || get_ok(self.admin, "/readyz")).await;
-            match ready {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(error.context(format!("{}: {}", self.replica, self.process.output()?)));
-                }
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // Asked to stop, it would wait for connections of clients whose runtime this very thread blocks.
-        if let Err(error) = self.process.kill() {
-            eprintln!("{}: {error:#}", self.replica);
-        }
-    }
 }
 
 /// A file of `tests/fixtures/cluster`.
@@ -500,38 +299,6 @@ async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> Result<Ku
         .service_account_token(namespace, name, TOKEN_ISSUER, hour)
         .await?;
     plane.with_token(name, &token)
-}
-
-fn spawn_proxy(
-    dir: &Path,
-    replica: &str,
-    own: &str,
-    account: &Path,
-    emulator: Option<&str>,
-) -> Result<Process> {
-    let mut command = clean_command(binary("turnpike-proxy")?, dir);
-    command.env("KUBECONFIG", account);
-    if let Some(host) = emulator {
-        command.env("PUBSUB_EMULATOR_HOST", host);
-    }
-    command
-        .args(["serve", "--config"])
-        .arg(dir.join("turnpike.yaml"))
-        .args(["--namespace", own, "--replica", replica]);
-    Process::start("proxy", dir, command)
-}
-
-async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let answer = client.get(format!("http://{address}{path}")).send().await?;
-    Ok((answer.status().as_u16(), answer.text().await?))
-}
-
-async fn get_ok(address: SocketAddr, path: &str) -> Result<()> {
-    match get(address, path).await? {
-        (200, _) => Ok(()),
-        (status, text) => bail!("{status}: {text}"),
-    }
 }
 
 /// A template of the chart, which has nothing but these few expressions: what Helm would make of it.

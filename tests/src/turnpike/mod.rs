@@ -6,6 +6,8 @@
 pub mod client;
 pub mod cluster;
 pub mod events;
+pub mod relay;
+pub mod replica;
 pub mod standalone;
 
 use std::path::PathBuf;

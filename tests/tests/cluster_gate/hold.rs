@@ -61,6 +61,27 @@ async fn a_hold_that_ends_first_names_the_request_and_an_approval_counts_once() 
 }
 
 #[tokio::test]
+async fn the_command_that_a_refusal_names_lets_the_call_pass() -> Result<()> {
+    let gate = gate().await?;
+    let (agents, agent) = held(gate, "0s", "1h").await?;
+    let url = service_url("typed");
+    let refusal = agent.post(&url, &service()).await?;
+    let request = gate.cluster.wait_pending(&agents).await?;
+    let pending = gate
+        .cluster
+        .approver_types(&format!("kubectl turnpike pending -n {agents}"))
+        .await?;
+    assert!(pending.contains(&request), "{pending}");
+    gate.cluster.approver_types(&refusal.fact("approve")).await?;
+    gate.cluster.wait_requests(&agents, Phase::Approved, 1).await?;
+    assert_eq!(agent.post(&url, &service()).await?.verdict(), "200");
+    let requests = gate.cluster.wait_requests(&agents, Phase::Consumed, 1).await?;
+    let decided = requests[0].status.as_ref().map(|s| s.decided_by.clone());
+    assert_eq!(decided, Some(vec![APPROVER.to_owned()]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_approval_is_for_that_call_alone() -> Result<()> {
     let gate = gate().await?;
     let (agents, agent) = held(gate, "1s", "1h").await?;

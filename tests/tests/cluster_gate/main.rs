@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use turnpike_tests::pubsub::Emulator;
 use turnpike_tests::standin::{RecordedRequest, Standin};
-use turnpike_tests::turnpike::cluster::{Cluster, Proxy, ProxyOptions, lasting_standin};
+use turnpike_tests::turnpike::cluster::Cluster;
+use turnpike_tests::turnpike::replica::{Proxy, ProxyOptions, lasting_standin};
 
 const PROJECT: &str = "acme-audit";
 const TOPIC: &str = "gate";

@@ -4,8 +4,15 @@
 //! its segment, for any number of whole segments, none included. Globs are parsed once, when a policy is
 //! compiled; matching allocates nothing and takes time linear in practice (the classic two-pointer walk
 //! with one point to come back to, on segments and again inside a segment).
+//!
+//! Some segments of a resource name are *open*: they stand for more than their own text. `-` is Google's
+//! wildcard for all of a collection (`locations/-`), and a project's number stands for a project whose id is
+//! not known here. What a name with an open segment may stand for is judged against the author: a glob
+//! [matches](ResourceGlob::matches) it only if it matches whatever it may stand for, and
+//! [may match](ResourceGlob::may_match) it if it matches any of that. What a number stands for is not
+//! looked up, and a glob that names a number is not taken for the project's id.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +59,7 @@ impl Segment {
         }
     }
 
-    /// Whether one segment of a name matches; never called for `Deep`.
+    /// Whether one segment of a name, as it is written, matches; never called for `Deep`.
     fn matches(&self, name: &str) -> bool {
         match self {
             Self::Literal(text) => **text == *name,
@@ -60,6 +67,48 @@ impl Segment {
             Self::Pattern(pattern) => matches_pattern(pattern.as_bytes(), name.as_bytes()),
         }
     }
+
+    /// Whether the segment at `at` matches whatever it may stand for. A pattern is true of some of that only;
+    /// a literal equal to an open segment was meant by its author.
+    fn surely_matches(&self, name: &str, at: Range<usize>) -> bool {
+        match self {
+            Self::Pattern(_) if is_open(name, at.clone()) => false,
+            _ => self.matches(&name[at]),
+        }
+    }
+
+    /// Whether the segment at `at` matches something that it may stand for.
+    fn may_match(&self, name: &str, at: Range<usize>) -> bool {
+        self.matches(&name[at.clone()]) || is_open(name, at)
+    }
+}
+
+/// Whether the segment at `at` of a resource name stands for more than its text: `-`, or digits after
+/// `projects`. An object of a bucket can be called `-` too and is taken for open: the stricter way.
+fn is_open(name: &str, at: Range<usize>) -> bool {
+    match name[at.clone()].as_bytes() {
+        [b'-'] => true,
+        segment @ [b'0'..=b'9', ..] => {
+            segment.iter().all(u8::is_ascii_digit)
+                && name[..at.start]
+                    .strip_suffix("projects/")
+                    .is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        }
+        _ => false,
+    }
+}
+
+/// Where the first open segment of a resource name begins.
+pub(crate) fn first_open(name: &str) -> Option<usize> {
+    let mut at = Some(0);
+    while let Some(start) = at {
+        let (segment, next) = segment_at(name, start, '/');
+        if is_open(name, segment) {
+            return Some(start);
+        }
+        at = next;
+    }
+    None
 }
 
 fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
@@ -83,8 +132,14 @@ fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|b| *b == b'*')
 }
 
-/// Matches whole segments: the same walk as inside a segment, one level up.
-fn matches_segments(glob: &[Segment], name: &str, separator: char) -> bool {
+/// Matches whole segments: the same walk as inside a segment, one level up. `fits` tells whether a segment
+/// of the glob matches that of the name.
+fn matches_segments(
+    glob: &[Segment],
+    name: &str,
+    separator: char,
+    fits: impl Fn(&Segment, Range<usize>) -> bool,
+) -> bool {
     // Offsets into `name` stand for positions between segments, so nothing is collected. `None` is the end.
     let (mut g, mut at) = (0, Some(0));
     let mut back: Option<(usize, Option<usize>)> = None;
@@ -92,15 +147,15 @@ fn matches_segments(glob: &[Segment], name: &str, separator: char) -> bool {
         let Some(offset) = at else {
             return glob[g..].iter().all(|s| *s == Segment::Deep);
         };
-        let (segment, next) = split_at(name, offset, separator);
+        let (segment, next) = segment_at(name, offset, separator);
         if g < glob.len() && glob[g] == Segment::Deep {
             back = Some((g + 1, at));
             g += 1;
-        } else if g < glob.len() && glob[g].matches(segment) {
+        } else if g < glob.len() && fits(&glob[g], segment) {
             g += 1;
             at = next;
         } else if let Some((after, Some(from))) = back {
-            let (_, following) = split_at(name, from, separator);
+            let (_, following) = segment_at(name, from, separator);
             g = after;
             at = following;
             back = Some((after, following));
@@ -110,11 +165,11 @@ fn matches_segments(glob: &[Segment], name: &str, separator: char) -> bool {
     }
 }
 
-fn split_at(name: &str, offset: usize, separator: char) -> (&str, Option<usize>) {
-    let rest = &name[offset..];
-    match rest.find(separator) {
-        Some(i) => (&rest[..i], Some(offset + i + 1)),
-        None => (rest, None),
+/// The segment that begins at an offset, and where the next one does.
+fn segment_at(name: &str, offset: usize, separator: char) -> (Range<usize>, Option<usize>) {
+    match name[offset..].find(separator) {
+        Some(i) => (offset..offset + i, Some(offset + i + 1)),
+        None => (offset..name.len(), None),
     }
 }
 
@@ -154,7 +209,7 @@ impl MethodGlob {
 
     /// Whether a method id matches.
     pub fn matches(&self, method: &str) -> bool {
-        matches_segments(&self.segments, method, '.')
+        matches_segments(&self.segments, method, '.', |glob, at| glob.matches(&method[at]))
     }
 
     /// The text that was parsed.
@@ -220,9 +275,16 @@ impl ResourceGlob {
         })
     }
 
-    /// Whether a resource name matches.
+    /// Whether a resource name matches, whatever its open segments stand for: what an Allow rule needs.
     pub fn matches(&self, name: &str) -> bool {
-        matches_segments(&self.segments, name, '/')
+        matches_segments(&self.segments, name, '/', |glob, at| {
+            glob.surely_matches(name, at)
+        })
+    }
+
+    /// Whether something that a resource name stands for could match: enough for a rule that restricts.
+    pub fn may_match(&self, name: &str) -> bool {
+        matches_segments(&self.segments, name, '/', |glob, at| glob.may_match(name, at))
     }
 
     /// Whether `name` and everything below it match: what an Allow rule needs for a call that creates a
@@ -237,11 +299,13 @@ impl ResourceGlob {
             return true;
         }
         let mut globs = self.segments.iter();
-        for segment in name.split('/') {
+        let mut at = Some(0);
+        while let Some(start) = at {
+            let (segment, next) = segment_at(name, start, '/');
             match globs.next() {
                 None => return false,
                 Some(Segment::Deep) => return true,
-                Some(glob) if glob.matches(segment) => {}
+                Some(glob) if glob.may_match(name, segment) => at = next,
                 Some(_) => return false,
             }
         }
@@ -253,8 +317,8 @@ impl ResourceGlob {
         &self.text
     }
 
-    /// The literal text that every matching name starts with: what the index of a policy set files the
-    /// glob under.
+    /// The literal text that every matching name starts with, as far as that has no open segment: what the
+    /// index of a policy set files the glob under.
     pub(crate) fn literal_prefix(&self) -> &str {
         let Some(star) = self.text.find('*') else {
             return &self.text;
@@ -389,6 +453,12 @@ mod tests {
             ("**/secret", "projects/_/buckets/b", false, true),
             ("**", "", true, true),
             ("projects/p", "", false, true),
+            ("projects/acme/secrets/s", "projects/-/secrets", false, true),
+            ("projects/acme/secrets/s", "projects/12/secrets", false, true),
+            ("projects/acme/secrets/s", "projects/-/topics", false, false),
+            ("projects/acme/**", "projects/-", false, true),
+            ("projects/*/**", "projects/-", true, true),
+            ("projects/a*/**", "projects/12", false, true),
         ];
         for (glob, name, covers, may) in cases {
             let parsed = ResourceGlob::parse(glob).unwrap();
@@ -397,6 +467,77 @@ mod tests {
                 (covers, may),
                 "{glob} {name}"
             );
+        }
+    }
+
+    #[test]
+    fn open_segments() {
+        let cases = [
+            // glob, name, matches whatever it stands for, may match
+            ("projects/acme/**", "projects/-", false, true),
+            (
+                "projects/acme/**",
+                "projects/-/locations/us/functions/f",
+                false,
+                true,
+            ),
+            ("projects/acme", "projects/-/locations/us", false, false),
+            (
+                "projects/*/locations/us/**",
+                "projects/-/locations/-",
+                false,
+                true,
+            ),
+            ("projects/*/locations/*", "projects/-/locations/-", true, true),
+            ("projects/*/locations/us-*", "projects/p/locations/-", false, true),
+            ("projects/*/locations/*-*", "projects/p/locations/-", false, true),
+            ("projects/p/locations/-", "projects/p/locations/-", true, true),
+            ("projects/p/locations/eu", "projects/p/locations/--", false, false),
+            ("projects/p/locations/eu", "projects/p/locations/-x", false, false),
+            ("**/keys/k", "projects/p/-/-", false, true),
+            ("projects/p/**/a/**/b", "projects/p/x/-/y/b", false, true),
+            ("projects/p/**/a/**/b", "projects/p/x/y/b", false, false),
+            ("projects/acme/**", "projects/100000000001/x", false, true),
+            ("projects/acme-*/**", "projects/100000000001/x", false, true),
+            ("projects/1*/**", "projects/100000000001/x", false, true),
+            ("projects/100000000001/**", "projects/100000000001/x", true, true),
+            ("projects/100000000002/**", "projects/100000000001/x", false, true),
+            ("projects/*/**", "projects/100000000001/x", true, true),
+            ("**", "projects/100000000001/x", true, true),
+            ("projects/acme/**", "projects/1x/x", false, false),
+            ("projects/acme/**", "folders/1/x", false, false),
+            ("services/s/projects/acme", "services/s/projects/12", false, true),
+            (
+                "services/s/myprojects/acme",
+                "services/s/myprojects/12",
+                false,
+                false,
+            ),
+            (
+                "projects/p/zones/z/instances/i",
+                "projects/p/zones/z/instances/1",
+                false,
+                false,
+            ),
+        ];
+        for (glob, name, surely, may) in cases {
+            let parsed = ResourceGlob::parse(glob).unwrap();
+            assert_eq!(
+                (parsed.matches(name), parsed.may_match(name)),
+                (surely, may),
+                "{glob} against {name}"
+            );
+        }
+        let places = [
+            ("", None),
+            ("projects/acme/locations/us", None),
+            ("projects/acme/locations/-/x", Some(24)),
+            ("projects/12/locations/-", Some(9)),
+            ("-", Some(0)),
+            ("projects", None),
+        ];
+        for (name, at) in places {
+            assert_eq!(first_open(name), at, "{name}");
         }
     }
 

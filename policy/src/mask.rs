@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use crate::{call::Call, glob::MethodGlob, secrets};
+use crate::{
+    call::{Call, Traits},
+    glob::MethodGlob,
+    secrets,
+};
 
 /// Why a field path cannot be used. The text is shown to the author of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +164,14 @@ impl<'a> MaskPlan<'a> {
         }));
     }
 
+    fn push(&mut self, row: &'a Builtin) {
+        self.items.push(Item {
+            kind: row.kind,
+            path: &row.path,
+            with: row.with,
+        });
+    }
+
     /// Masks an answer in place and tells what was masked. Dropped checksums are not listed.
     pub fn apply(&self, answer: &mut Value) -> Vec<Masked> {
         let mut found = Vec::new();
@@ -273,6 +285,7 @@ fn replacement(kind: &str, with: Replacement) -> String {
 #[derive(Debug)]
 pub struct BuiltinMasks {
     by_api: FxHashMap<&'static str, Vec<Builtin>>,
+    any_credential: Vec<Builtin>,
 }
 
 #[derive(Debug)]
@@ -283,6 +296,21 @@ struct Builtin {
     with: Replacement,
 }
 
+impl Builtin {
+    /// The table is ours and a test parses every row; one that did not parse would be left out here, and
+    /// that test would fail.
+    fn of(row: &secrets::SecretField) -> Option<Self> {
+        let methods = MethodGlob::parse(row.methods).ok()?;
+        let path = FieldPath::parse(row.path).ok()?;
+        Some(Self {
+            methods,
+            kind: row.kind,
+            path,
+            with: row.with,
+        })
+    }
+}
+
 impl BuiltinMasks {
     /// The table, built at the first call.
     pub fn get() -> &'static Self {
@@ -290,33 +318,33 @@ impl BuiltinMasks {
         TABLE.get_or_init(|| {
             let mut by_api: FxHashMap<&'static str, Vec<Builtin>> = FxHashMap::default();
             for row in secrets::FIELDS {
-                // The table is ours and a test parses every row; one that did not parse would be left out
-                // here, and that test would fail.
-                let (Ok(methods), Ok(path)) = (MethodGlob::parse(row.methods), FieldPath::parse(row.path))
-                else {
-                    continue;
-                };
                 let api = row.methods.split('.').next().unwrap_or(row.methods);
-                by_api.entry(api).or_default().push(Builtin {
-                    methods,
-                    kind: row.kind,
-                    path,
-                    with: row.with,
-                });
+                by_api.entry(api).or_default().extend(Builtin::of(row));
             }
-            Self { by_api }
+            let any_credential = secrets::ANY_CREDENTIAL.iter().filter_map(Builtin::of).collect();
+            Self {
+                by_api,
+                any_credential,
+            }
         })
     }
 
     pub(crate) fn collect(&'static self, call: &Call, plan: &mut MaskPlan<'_>) {
         let api = call.method.split('.').next().unwrap_or(call.method);
+        let start = plan.items.len();
         for row in self.by_api.get(api).into_iter().flatten() {
             if row.methods.matches(call.method) {
-                plan.items.push(Item {
-                    kind: row.kind,
-                    path: &row.path,
-                    with: row.with,
-                });
+                plan.push(row);
+            }
+        }
+        if call.traits.contains(Traits::RETURNS_CREDENTIALS) {
+            let own = plan.items.len();
+            for row in &self.any_credential {
+                // A row of the method's own says more exactly what its field is.
+                let known = |item: &Item<'_>| item.path.steps.last() == row.path.steps.last();
+                if !plan.items[start..own].iter().any(known) {
+                    plan.push(row);
+                }
             }
         }
     }
@@ -423,11 +451,13 @@ mod tests {
 
     #[test]
     fn the_built_in_table_parses() {
-        for row in secrets::FIELDS {
+        for row in secrets::FIELDS.iter().chain(secrets::ANY_CREDENTIAL) {
             MethodGlob::parse(row.methods).unwrap();
             FieldPath::parse(row.path).unwrap();
         }
-        let filed: usize = BuiltinMasks::get().by_api.values().map(Vec::len).sum();
+        let masks = BuiltinMasks::get();
+        let filed: usize = masks.by_api.values().map(Vec::len).sum();
         assert_eq!(filed, secrets::FIELDS.len());
+        assert_eq!(masks.any_credential.len(), secrets::ANY_CREDENTIAL.len());
     }
 }

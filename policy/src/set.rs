@@ -17,7 +17,7 @@ use crate::{
     call::{Call, Scope},
     caller::{Caller, Identity},
     definition::{AgentMatch, BodyRetention, Effect, Mode, PolicyDef, RuleDef},
-    glob::{GlobKey, MethodGlob},
+    glob::{GlobKey, MethodGlob, ResourceGlob, first_open},
     mask::{BuiltinMasks, MaskPlan},
 };
 
@@ -164,7 +164,7 @@ impl Leaf {
         self.lengths.dedup();
     }
 
-    /// The entries whose glob may match the name.
+    /// The entries whose glob may match the name, which has no open segment.
     fn for_name(&self, name: &str, mut visit: impl FnMut(&[Entry])) {
         let bytes = name.as_bytes();
         for length in self.lengths.iter().take_while(|l| **l <= bytes.len()) {
@@ -220,6 +220,44 @@ pub enum HitMode {
 
 /// Rules that matched, of one or several calls.
 pub type Hits = SmallVec<[Hit; 8]>;
+
+/// A resource that rules are sought for.
+#[derive(Debug, Clone, Copy)]
+struct Sought<'a> {
+    name: &'a str,
+    below: bool,
+    /// The name up to its first open segment: the part that a literal prefix can be compared with.
+    certain: &'a str,
+    /// Whether globs whose prefix goes on after that part may match.
+    longer: bool,
+}
+
+impl<'a> Sought<'a> {
+    fn new(name: &'a str, scope: Scope) -> Self {
+        let below = scope == Scope::Below;
+        let open = first_open(name);
+        Self {
+            name,
+            below,
+            certain: open.map_or(name, |at| &name[..at]),
+            longer: below || open.is_some(),
+        }
+    }
+
+    /// Whether a glob matches everything that the name stands for.
+    fn is_covered_by(self, glob: &ResourceGlob) -> bool {
+        if self.below {
+            glob.covers_below(self.name)
+        } else {
+            glob.matches(self.name)
+        }
+    }
+
+    /// Whether a glob matches something that the name may stand for.
+    fn may_be_under(self, glob: &ResourceGlob) -> bool {
+        glob.may_match(self.name) || (self.below && glob.may_match_below(self.name))
+    }
+}
 
 impl PolicySet {
     /// The set without a policy: everything is denied.
@@ -293,23 +331,18 @@ impl PolicySet {
         )
     }
 
-    /// Collects the rules that match one resource of one call.
+    /// Collects the rules that match one resource of one call. A rule that allows must match whatever the
+    /// resource's name stands for; one that restricts matches if it could be true of any of that.
     pub(crate) fn collect(&self, caller: &Caller, call: &Call, at: (u8, u8), hits: &mut Hits) {
-        // A method that names no resource acts on the empty name: only globs for everything match it.
-        let (name, scope) = match call.resources.get(usize::from(at.1)) {
-            Some(resource) => (resource.name.as_str(), resource.scope),
-            None => ("", Scope::Exact),
+        let sought = match call.resources.get(usize::from(at.1)) {
+            Some(resource) => Sought::new(&resource.name, resource.scope),
+            // A method that names no resource acts on the empty name: only globs for everything match it.
+            None => Sought::new("", Scope::Exact),
         };
         let start = hits.len();
         self.for_shelves(caller, |shelf, sure| {
             shelf.trie.walk(call.method, |node| {
-                self.take(
-                    node,
-                    (name, scope),
-                    at,
-                    if sure { None } else { Some(caller) },
-                    hits,
-                );
+                self.take(node, sought, at, if sure { None } else { Some(caller) }, hits);
             });
         });
         // A rule can be found twice: by two of its globs, or on two shelves. The first way is kept.
@@ -325,23 +358,14 @@ impl PolicySet {
         hits.truncate(kept);
     }
 
-    fn take(
-        &self,
-        node: &Node,
-        (name, scope): (&str, Scope),
-        at: (u8, u8),
-        check: Option<&Caller>,
-        hits: &mut Hits,
-    ) {
-        let below = scope == Scope::Below;
+    fn take(&self, node: &Node, sought: Sought<'_>, at: (u8, u8), check: Option<&Caller>, hits: &mut Hits) {
         let mut consider = |entries: &[Entry]| {
             for entry in entries {
                 let RuleRef { policy, rule } = self.rule(entry.rule);
                 let matched = match entry.resource_glob.map(|g| &rule.resources[usize::from(g)]) {
                     None => true,
-                    Some(glob) if below && rule.effect == Effect::Allow => glob.covers_below(name),
-                    Some(glob) if below => glob.matches(name) || glob.may_match_below(name),
-                    Some(glob) => glob.matches(name),
+                    Some(glob) if rule.effect == Effect::Allow => sought.is_covered_by(glob),
+                    Some(glob) => sought.may_be_under(glob),
                 };
                 if matched && check.is_none_or(|caller| selects(policy, caller)) {
                     hits.push(Hit {
@@ -359,9 +383,9 @@ impl PolicySet {
                 }
             }
         };
-        node.leaf.for_name(name, &mut consider);
-        if below {
-            node.leaf.for_longer(name, &mut consider);
+        node.leaf.for_name(sought.certain, &mut consider);
+        if sought.longer {
+            node.leaf.for_longer(sought.certain, &mut consider);
         }
     }
 

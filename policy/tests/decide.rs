@@ -382,6 +382,83 @@ fn a_child_without_a_name_needs_a_rule_for_all_children() {
 }
 
 #[test]
+fn names_that_stand_for_many_are_restricted_by_what_they_could_cover() {
+    let exact = |name: &'static str| (name, Scope::Exact);
+    let everything = || rule("all", Effect::Allow, &["**"], &[]);
+    let secrets = |effect| rule("r", effect, &["**"], &["projects/prod/secrets/**"]);
+    let cases = [
+        (
+            secrets(Effect::Deny),
+            exact("projects/prod/secrets/s"),
+            "deny agents/p/r",
+        ),
+        (
+            secrets(Effect::Deny),
+            exact("projects/-/secrets/s"),
+            "deny agents/p/r",
+        ),
+        (
+            secrets(Effect::Deny),
+            exact("projects/100000000001/secrets/s"),
+            "deny agents/p/r",
+        ),
+        (
+            secrets(Effect::RequireApproval),
+            exact("projects/-/secrets/-"),
+            "hold agents/p/r",
+        ),
+        (
+            secrets(Effect::RequireApproval),
+            exact("projects/12/secrets/s"),
+            "hold agents/p/r",
+        ),
+        (
+            secrets(Effect::Deny),
+            ("projects/-", Scope::Below),
+            "deny agents/p/r",
+        ),
+        (
+            secrets(Effect::Deny),
+            ("projects/12", Scope::Below),
+            "deny agents/p/r",
+        ),
+        (secrets(Effect::Deny), exact("projects/-/topics/t"), "allow"),
+        (secrets(Effect::Deny), exact("projects/12/topics/t"), "allow"),
+        (secrets(Effect::Deny), exact("projects/test/secrets/-"), "allow"),
+        (secrets(Effect::Deny), exact("projects/12a/secrets/s"), "allow"),
+    ];
+    for (restricting, resource, expected) in cases {
+        let policies = vec![policy("agents", "p", "coder", vec![everything(), restricting])];
+        let got = outcome(
+            policies,
+            &caller("agents", "coder"),
+            &[call("storage.objects.get", &[resource])],
+        );
+        assert_eq!(got.0, expected, "{resource:?}");
+    }
+
+    let cases = [
+        ("projects/test/**", exact("projects/-/secrets/s"), "nothing 0.0"),
+        ("projects/test/**", exact("projects/12/secrets/s"), "nothing 0.0"),
+        ("projects/test-*/**", exact("projects/-/secrets/s"), "nothing 0.0"),
+        ("projects/1*/**", exact("projects/12/secrets/s"), "nothing 0.0"),
+        ("projects/*-*/**", ("projects/-", Scope::Below), "nothing 0.0"),
+        ("projects/12/**", exact("projects/12/secrets/s"), "allow"),
+        ("projects/*/**", exact("projects/12/secrets/-"), "allow"),
+        ("projects/*/**", ("projects/-", Scope::Below), "allow"),
+    ];
+    for (glob, resource, expected) in cases {
+        let rules = vec![rule("a", Effect::Allow, &["**"], &[glob])];
+        let got = outcome(
+            vec![policy("agents", "p", "coder", rules)],
+            &caller("agents", "coder"),
+            &[call("storage.objects.get", &[resource])],
+        );
+        assert_eq!(got.0, expected, "{glob} {resource:?}");
+    }
+}
+
+#[test]
 fn dry_run_changes_nothing_and_tells_what_it_would() {
     let get = [call("storage.objects.get", &[OBJECT])];
     let allow = policy(
@@ -541,6 +618,9 @@ fn any_rule() -> impl Strategy<Value = RuleDef> {
         Just("projects/_/buckets/a*/**"),
         Just("projects/*/buckets/acme/objects/a"),
         Just("projects/_/buckets/other/**"),
+        Just("projects/acme/buckets/*"),
+        Just("projects/acme-*/**/a"),
+        Just("projects/12/**"),
         Just("*/_/**/a")
     ];
     (
@@ -570,6 +650,27 @@ fn any_policies() -> impl Strategy<Value = Vec<PolicyDef>> {
     })
 }
 
+/// Names with and without segments that stand for many.
+fn any_resource() -> impl Strategy<Value = (&'static str, Scope)> {
+    let name = prop_oneof![
+        4 => Just(OBJECT.0),
+        1 => Just("projects/-/buckets/acme/objects/a"),
+        1 => Just("projects/_/buckets/-/objects/a"),
+        1 => Just("projects/_/buckets/acme/objects/-"),
+        1 => Just("projects/-/buckets/-"),
+        1 => Just("projects/12/buckets/acme"),
+        1 => Just("projects/13/buckets/acme/objects/a"),
+        1 => Just("-/12/buckets/other"),
+        1 => Just("projects/_/buckets/12"),
+        1 => Just("projects/acme"),
+        1 => Just("projects/-"),
+    ];
+    (
+        name,
+        prop_oneof![3 => Just(Scope::Exact), 1 => Just(Scope::Below)],
+    )
+}
+
 /// The rules of combination, said in the plainest way.
 fn by_the_book(policies: &[PolicyDef], agent: &str, call: &Call) -> Effect {
     let matching = policies
@@ -577,9 +678,55 @@ fn by_the_book(policies: &[PolicyDef], agent: &str, call: &Call) -> Effect {
         .filter(|p| p.mode == Mode::Enforce && p.agents == policy("agents", "", agent, vec![]).agents)
         .flat_map(|p| &p.rules)
         .filter(|r| r.methods.iter().any(|m| m.matches(call.method)))
-        .filter(|r| r.resources.is_empty() || r.resources.iter().any(|g| g.matches(&call.resources[0].name)))
+        .filter(|r| {
+            let (name, scope) = (&call.resources[0].name, call.resources[0].scope);
+            let is_under = |g: &ResourceGlob| names_resource(g.as_str(), name, scope, r.effect);
+            r.resources.is_empty() || r.resources.iter().any(is_under)
+        })
         .map(|r| r.effect);
     matching.max().unwrap_or(Effect::Deny)
+}
+
+/// Whether a rule with such a glob is about a resource. Of names that stand for many, a rule that allows has
+/// to cover all and one that restricts has to cover any.
+fn names_resource(glob: &str, name: &str, scope: Scope, effect: Effect) -> bool {
+    let glob: Vec<_> = glob.split('/').collect();
+    let mut name: Vec<_> = name.split('/').collect();
+    let all = effect == Effect::Allow;
+    match scope {
+        Scope::Exact => segments_fit(&glob, "", &name, all),
+        Scope::Below if all => glob.last() == Some(&"**") && segments_fit(&glob, "", &name, all),
+        // Below it are names with any further segments, and no glob here has more than these.
+        Scope::Below => (0..8).any(|_| {
+            let fits = segments_fit(&glob, "", &name, all);
+            name.push("-");
+            fits
+        }),
+    }
+}
+
+fn segments_fit(glob: &[&str], before: &str, name: &[&str], all: bool) -> bool {
+    match (glob, name) {
+        ([], []) => true,
+        (["**", rest @ ..], _) => {
+            segments_fit(rest, before, name, all)
+                || name
+                    .split_first()
+                    .is_some_and(|(first, others)| segments_fit(glob, first, others, all))
+        }
+        ([pattern, rest @ ..], [segment, others @ ..]) => {
+            let many = *segment == "-" || (before == "projects" && segment.parse::<u64>().is_ok());
+            let fits = match pattern.split_once('*') {
+                _ if many && !all => true,
+                None => pattern == segment,
+                Some(("", "")) => true,
+                Some(_) if many => false,
+                Some((start, end)) => segment.strip_prefix(start).is_some_and(|s| s.ends_with(end)),
+            };
+            fits && segments_fit(rest, segment, others, all)
+        }
+        _ => false,
+    }
 }
 
 /// Cases of the property; `PROPTEST_CASES` raises it.
@@ -599,24 +746,27 @@ fn the_index_decides_as_the_book_does() {
     let mut verdicts = std::collections::BTreeMap::<String, u32>::new();
     let counted = std::cell::RefCell::new(&mut verdicts);
     runner
-        .run(&(any_policies(), any::<bool>()), |(policies, reversed)| {
-            let who = caller("agents", "coder");
-            let get = [call("storage.objects.get", &[OBJECT])];
-            let expected = by_the_book(&policies, "coder", &get[0]);
-            let mut given = policies;
-            if reversed {
-                given.reverse();
-            }
-            let set = PolicySet::new(given);
-            let facts = Facts {
-                caller: &who,
-                calls: &get,
-                now: Timestamp::UNIX_EPOCH,
-            };
-            prop_assert_eq!(decide(&set, &facts).verdict.effect(), expected);
-            *counted.borrow_mut().entry(format!("{expected:?}")).or_default() += 1;
-            Ok(())
-        })
+        .run(
+            &(any_policies(), any_resource(), any::<bool>()),
+            |(policies, resource, reversed)| {
+                let who = caller("agents", "coder");
+                let get = [call("storage.objects.get", &[resource])];
+                let expected = by_the_book(&policies, "coder", &get[0]);
+                let mut given = policies;
+                if reversed {
+                    given.reverse();
+                }
+                let set = PolicySet::new(given);
+                let facts = Facts {
+                    caller: &who,
+                    calls: &get,
+                    now: Timestamp::UNIX_EPOCH,
+                };
+                prop_assert_eq!(decide(&set, &facts).verdict.effect(), expected);
+                *counted.borrow_mut().entry(format!("{expected:?}")).or_default() += 1;
+                Ok(())
+            },
+        )
         .unwrap();
     // A generator that made only one kind of verdict would prove nothing.
     assert!(

@@ -17,7 +17,7 @@ use tokio_util::io::StreamReader;
 use turnpike_policy::{PolicySet, call::Call, caller::Caller};
 
 use crate::{
-    body::AnswerBody, journey::Limits, metrics::Metrics, outcome::Outcome, recording::Recordings,
+    body::AnswerBody, egress::UpstreamBody, journey::Limits, metrics::Metrics, outcome::Outcome, recording::Recordings,
     refusal::Refusal,
 };
 
@@ -70,7 +70,7 @@ pub struct Reading {
 
 /// Turns Google's answer into the agent's.
 pub async fn pass_on(
-    answer: Response<Incoming>,
+    answer: Response<UpstreamBody>,
     mut outcome: Outcome,
     reading: Option<Reading>,
     limits: &Limits,
@@ -121,7 +121,7 @@ pub async fn pass_on(
 
 async fn read_and_mask(
     parts: &mut Parts,
-    body: Incoming,
+    body: UpstreamBody,
     outcome: &mut Outcome,
     reading: &Reading,
     limits: &Limits,
@@ -187,7 +187,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a body whole and undoes its content codings, outermost first. The cap is on what comes out.
-async fn decode(headers: &HeaderMap, body: Incoming, cap: usize) -> Result<Vec<u8>, String> {
+async fn decode(headers: &HeaderMap, body: UpstreamBody, cap: usize) -> Result<Vec<u8>, String> {
     let stream = BodyStream::new(body)
         .try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok())))
         .map_err(std::io::Error::other);
@@ -243,7 +243,7 @@ trait KnownEmpty {
     fn size_hint_is_zero(&self) -> bool;
 }
 
-impl KnownEmpty for Incoming {
+impl KnownEmpty for UpstreamBody {
     fn size_hint_is_zero(&self) -> bool {
         http_body::Body::size_hint(self).exact() == Some(0)
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{outcome::Outcome, recording::Copy};
+use crate::{egress::UpstreamBody, outcome::Outcome, recording::Copy};
 
 /// The body of a request on its way upstream.
 #[derive(Debug)]
@@ -48,12 +48,17 @@ impl Body for RequestBody {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Self::Streaming { inner, passed } => {
                 let frame = ready!(Pin::new(inner).poll_frame(cx));
-                if let Some(Ok(frame)) = &frame
-                    && let Some(data) = frame.data_ref()
-                {
-                    passed.fetch_add(data.len() as u64, Ordering::Relaxed);
+                match frame {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => {
+                            passed.fetch_add(data.len() as u64, Ordering::Relaxed);
+                            Poll::Ready(Some(Ok(Frame::data(data))))
+                        }
+                        // Trailers are the agent's to say and nobody's to trust; they are a body's last frame.
+                        Err(_) => Poll::Ready(None),
+                    },
+                    other => Poll::Ready(other),
                 }
-                Poll::Ready(frame)
             }
         }
     }
@@ -81,7 +86,7 @@ pub enum AnswerBody {
     /// Passed on as it arrives. The outcome is recorded when it ends, however it ends.
     Streaming {
         /// From upstream.
-        inner: Incoming,
+        inner: UpstreamBody,
         /// Recorded at the end.
         outcome: Box<Outcome>,
         /// Keeps a copy, where a policy wants one.

@@ -22,6 +22,7 @@ use crate::{
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
     journey::{ApproveHint, Gateway, Refused, denied},
+    normalise::NOISE,
     policies::InForce,
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
@@ -38,20 +39,6 @@ const SHOWN_BYTES: usize = 8 * 1024;
 /// Longest value in it.
 const SHOWN_VALUE: usize = 512;
 
-/// Headers that change what Google does with a call, or what its body means. Only these are part of the
-/// digest: a client sends others anew with every try.
-const DIGESTED: &[&str] = &[
-    "content-encoding",
-    "content-type",
-    "if-match",
-    "if-none-match",
-    "range",
-    "x-goog-acl",
-    "x-goog-copy-source",
-    "x-goog-if-generation-match",
-    "x-goog-if-metageneration-match",
-];
-
 /// Holds a call until a person approves it. Gives the permit to send it, with its whole body, once the
 /// approval is spent on it.
 ///
@@ -65,6 +52,13 @@ pub(crate) async fn hold(
     body: Incoming,
     wanted: &Wanted<'_>,
 ) -> Result<(Permit, Bytes), Refused> {
+    if starts_session(canonical) {
+        return Err(Box::new(Refusal::denied(
+            "UPLOAD_SESSION_NOT_HELD",
+            "The call needs an approval, which covers its whole body, and a resumable upload sends its content later. \
+             Upload it in one request (uploadType=multipart or media).",
+        )));
+    }
     let body = collect(body, gateway.limits.held_bytes).await.map_err(|why| match why {
         None => Refusal::denied(
             "BODY_TOO_LARGE_TO_HOLD",
@@ -143,6 +137,18 @@ pub(crate) async fn hold(
     Ok((permit, body))
 }
 
+/// Whether the call only opens a session that takes the content later.
+fn starts_session(canonical: &Canonical) -> bool {
+    let target = &canonical.target;
+    target.path().starts_with("/resumable/")
+        || target.query_pairs().any(|(name, value)| {
+            let name = name.trim_start_matches('$').to_ascii_lowercase().replace('_', "");
+            matches!(name.as_str(), "uploadtype" | "uploadprotocol")
+                && value.eq_ignore_ascii_case("resumable")
+        })
+        || canonical.headers.contains_key("x-goog-upload-protocol")
+}
+
 /// Decides again, under the policies of now, with the approval in hand.
 fn decide_again(
     gateway: &Gateway,
@@ -193,16 +199,14 @@ fn decide_again(
 
 fn digest(caller: &Caller, record: &CallRecord, canonical: &Canonical, body: &[u8]) -> CallDigest {
     let target = &canonical.target;
-    let headers: Vec<(&str, &[u8])> = DIGESTED
+    let mut headers: Vec<(&str, &[u8])> = canonical
+        .headers
         .iter()
-        .flat_map(|name| {
-            canonical
-                .headers
-                .get_all(*name)
-                .iter()
-                .map(|v| (*name, v.as_bytes()))
-        })
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| !NOISE.contains(name))
         .collect();
+    // By name; values of one name keep their order, which has a meaning.
+    headers.sort_by_key(|(name, _)| *name);
     let parts = [target.verb(), target.host(), target.path(), target.query()];
     let mut digester = CallDigester::new(caller, &record.calls, &parts, &headers);
     digester.body(body);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use smallvec::SmallVec;
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_policy::{
@@ -92,8 +93,9 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The host that SNI and CONNECT named, in canonical form.
     pub authority: Arc<str>,
-    /// Who authenticated with the CONNECT request.
-    pub caller: Option<Arc<Caller>>,
+    /// The token that the CONNECT request carried. It is verified again for every call, so that one that has
+    /// expired or was revoked does not live on in an open connection.
+    pub proof: Option<Arc<SecretString>>,
 }
 
 /// A call that may go upstream, with all that sending it takes.
@@ -128,7 +130,7 @@ fn arrive(gateway: &Gateway, connection: &Connection, request: &Request<Incoming
         started: Timestamp::now(),
         clock: std::time::Instant::now(),
         peer: connection.peer,
-        caller: connection.caller.clone(),
+        caller: None,
         verb: request.method().as_str().to_owned(),
         host: connection.authority.to_string(),
         path: request.uri().path().chars().take(2048).collect(),
@@ -155,6 +157,7 @@ fn refuse(gateway: &Gateway, record: &mut CallRecord, refusal: Refusal) -> Respo
     record.message = Some(refusal.message.clone());
     gateway.metrics.decided("deny", refusal.reason);
     if let Err(error) = record.write_later(Stage::Refused) {
+        gateway.metrics.refusal_unrecorded();
         tracing::error!(call = %record.id, %error, "a refusal cannot be recorded");
     }
     refusal.into_response(record.id)
@@ -228,19 +231,27 @@ async fn identify(
     connection: &Connection,
     headers: &http::HeaderMap,
 ) -> Result<Arc<Caller>, Refused> {
+    let identifier = &gateway.identifier;
     let own = bearer::authorization(headers);
-    let caller = match (own, &connection.caller) {
-        (Some(token), None) => gateway.identifier.verify(&token).await,
-        (None, Some(caller)) => Ok(caller.clone()),
+    let opened_by = match &connection.proof {
+        None => None,
+        Some(proof) => match identifier.verify(proof.expose_secret()).await {
+            Ok(caller) => Some(caller),
+            Err(error) => return Err(Box::new(unidentified(&error))),
+        },
+    };
+    let caller = match (own, opened_by) {
+        (Some(token), None) => identifier.verify(&token).await,
+        (None, Some(caller)) => Ok(caller),
         (None, None) => Err(IdentityError::Missing),
-        (Some(token), Some(caller)) => match gateway.identifier.verify(&token).await {
+        (Some(token), Some(caller)) => match identifier.verify(&token).await {
             Ok(other) if other.identity == caller.identity => Ok(other),
             Ok(other) => Err(IdentityError::Conflict {
                 connection: caller.name(),
                 request: other.name(),
             }),
             // The client has a token of its own that is none of ours: it is dropped, not believed.
-            Err(IdentityError::NotAToken | IdentityError::UnknownIssuer(_)) => Ok(caller.clone()),
+            Err(IdentityError::NotAToken | IdentityError::UnknownIssuer(_)) => Ok(caller),
             Err(error) => Err(error),
         },
     };
@@ -335,7 +346,11 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
     } = cleared;
     let reading = reading(gateway, &canonical, &record, &caller, &in_force);
     if let Some(reading) = &reading {
-        let coding = if reading.masks { answer::READABLE } else { answer::PLAIN };
+        let coding = if reading.masks {
+            answer::READABLE
+        } else {
+            answer::PLAIN
+        };
         canonical.headers.insert(header::ACCEPT_ENCODING, coding);
         canonical.headers.remove(header::RANGE);
     }
@@ -402,7 +417,7 @@ fn reading(
     caller: &Arc<Caller>,
     in_force: &Arc<InForce>,
 ) -> Option<Reading> {
-    let content = canonical.target.alt() == Alt::Media || canonical.target.path().starts_with("/download/");
+    let content = canonical.method == http::Method::GET && canonical.target.alt() == Alt::Media;
     let sensitive = record
         .calls
         .iter()

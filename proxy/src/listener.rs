@@ -12,13 +12,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
+use secrecy::SecretString;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use turnpike_policy::{caller::Caller, canonical::Target};
+use turnpike_policy::canonical::Target;
 use uuid::Uuid;
 
 use crate::{
@@ -191,15 +192,18 @@ impl Listener {
             .map(|a| a.as_str().to_owned())
             .unwrap_or_default();
         let host = self.host(&named)?;
-        let caller = match bearer::proxy_authorization(request.headers()) {
+        let proof = match bearer::proxy_authorization(request.headers()) {
             None => None,
-            Some(token) => Some(self.gateway.identifier.verify(&token).await.map_err(|error| {
-                let mut refusal = journey::unidentified(&error);
-                if refusal.http == StatusCode::UNAUTHORIZED {
-                    refusal.http = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-                }
-                refusal
-            })?),
+            Some(token) => {
+                self.gateway.identifier.verify(&token).await.map_err(|error| {
+                    let mut refusal = journey::unidentified(&error);
+                    if refusal.http == StatusCode::UNAUTHORIZED {
+                        refusal.http = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+                    }
+                    refusal
+                })?;
+                Some(Arc::new(SecretString::from(token)))
+            }
         };
         let listener = self.clone();
         let stop = life.stop.clone();
@@ -208,7 +212,7 @@ impl Listener {
             let tunnelled = async {
                 let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
                 listener
-                    .intercept(TokioIo::new(upgraded), peer, Some(host), caller, stop)
+                    .intercept(TokioIo::new(upgraded), peer, Some(host), proof, stop)
                     .await
             };
             if let Err(error) = tunnelled.await {
@@ -250,7 +254,7 @@ impl Listener {
         io: I,
         peer: SocketAddr,
         connect: Option<Arc<str>>,
-        caller: Option<Arc<Caller>>,
+        proof: Option<Arc<SecretString>>,
         stop: CancellationToken,
     ) -> Result<(), String>
     where
@@ -282,7 +286,7 @@ impl Listener {
         let connection = Connection {
             peer,
             authority,
-            caller,
+            proof,
         };
         let gateway = self.gateway.clone();
         let service = service_fn(move |request: Request<Incoming>| {

@@ -15,6 +15,7 @@ pub struct Metrics {
     held: IntGauge,
     connections: IntGauge,
     outcomes_lost: IntCounter,
+    refusals_unrecorded: IntCounter,
     policies: IntGauge,
     reloads: IntCounterVec,
 }
@@ -44,11 +45,11 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        let lost = IntCounter::new(
-            "turnpike_outcomes_lost_total",
-            "Calls whose outcome could not be recorded; their intent is on record",
-        )?;
-        registry.register(Box::new(lost.clone()))?;
+        let counter = |name: &str, help: &str| {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
         Ok(Self {
             calls: vec(
                 "turnpike_calls_total",
@@ -75,7 +76,14 @@ impl Metrics {
             )?,
             held: gauge("turnpike_held_calls", "Calls that wait for a person now")?,
             connections: gauge("turnpike_agent_connections", "Open connections of agents")?,
-            outcomes_lost: lost,
+            outcomes_lost: counter(
+                "turnpike_outcomes_lost_total",
+                "Calls whose outcome could not be recorded; their intent is on record",
+            )?,
+            refusals_unrecorded: counter(
+                "turnpike_refusals_unrecorded_total",
+                "Refusals that could not be recorded; nothing went upstream",
+            )?,
             policies: gauge("turnpike_policies", "Policies in force")?,
             reloads: vec(
                 "turnpike_policy_reloads_total",
@@ -128,6 +136,11 @@ impl Metrics {
     /// An outcome could not be recorded.
     pub fn outcome_lost(&self) {
         self.outcomes_lost.inc();
+    }
+
+    /// A refusal could not be recorded.
+    pub fn refusal_unrecorded(&self) {
+        self.refusals_unrecorded.inc();
     }
 
     /// A policy set was taken.

@@ -6,35 +6,65 @@ use turnpike_policy::canonical::{Malformed, Target};
 
 use crate::{egress::Canonical, refusal::Refusal};
 
-/// Headers that end here: of one hop (RFC 9110, section 7.6.1), or credentials of the client, or claims
-/// about where it comes from.
-const DROPPED: &[&str] = &[
-    "connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "keep-alive",
-    "proxy-connection",
-    "expect",
-    "host",
-    "content-length",
-    "authorization",
-    "cookie",
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
+/// Headers that may pass, besides those that begin with [`GOOGLE`]. All others end here: those of one hop
+/// (RFC 9110, section 7.6.1), credentials, claims about where the client comes from, and what nobody knows.
+const PASSING: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "prefer",
+    "range",
+    "slug",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "x-cloud-trace-context",
+    "x-request-id",
+    "x-server-timeout",
+    "x-upload-content-length",
+    "x-upload-content-type",
+];
+
+/// Google's own headers pass, but for these: credentials, and whom a call is billed to.
+const GOOGLE: &str = "x-goog-";
+const GOOGLE_DROPPED: &[&str] = &[
     "x-goog-api-key",
     "x-goog-authenticated-user-email",
     "x-goog-authenticated-user-id",
     "x-goog-iam-authorization-token",
     "x-goog-iam-authority-selector",
     "x-goog-user-project",
-    "x-serverless-authorization",
+];
+
+/// Headers that change nothing of what Google does, and that clients send anew with every try. Every other
+/// header that passes is part of what an approver approves.
+pub(crate) const NOISE: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "x-cloud-trace-context",
+    "x-goog-api-client",
+    "x-goog-gcs-idempotency-token",
+    "x-goog-request-params",
+    "x-request-id",
+    "x-server-timeout",
 ];
 
 /// Headers that would make Google execute another method than the request line says.
@@ -131,11 +161,15 @@ fn kept(headers: &HeaderMap) -> HeaderMap {
     }
     let mut kept = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if !DROPPED.contains(&name.as_str()) && !named.iter().any(|n| n == name.as_str()) {
+        if passes(name.as_str()) && !named.iter().any(|n| n == name.as_str()) {
             kept.append(name.clone(), value.clone());
         }
     }
     kept
+}
+
+fn passes(name: &str) -> bool {
+    PASSING.contains(&name) || (name.starts_with(GOOGLE) && !GOOGLE_DROPPED.contains(&name))
 }
 
 /// The refusal for a target that cannot be understood in one way only.

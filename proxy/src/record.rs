@@ -134,8 +134,13 @@ impl CallRecord {
     /// # Errors
     /// [`RecordError`].
     pub fn write_later(&self, stage: Stage<'_>) -> Result<(), RecordError> {
+        let refused = matches!(stage, Stage::Refused);
         let line = self.line(stage)?;
-        Ok(self.recorder.spool.append_later(&line)?)
+        let spool = &self.recorder.spool;
+        Ok(match refused {
+            true => spool.append_refusal(&line)?,
+            false => spool.append_later(&line)?,
+        })
     }
 
     /// The event as a line.

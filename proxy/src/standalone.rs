@@ -37,7 +37,9 @@ const LOOK_FOR_EXPIRY: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the configuration or a policy is wrong at the start, or a file or port is not to be had.
 pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
-    let layout = Layout { dir: dir.to_owned() };
+    // Events of changed files name absolute paths.
+    let dir = &std::path::absolute(dir).with_context(|| dir.display().to_string())?;
+    let layout = Layout { dir: dir.clone() };
     let config = Config::read(&layout.config()).with_context(|| {
         format!(
             "no usable configuration; `turnpike-proxy standalone --init {}` writes an example",
@@ -75,7 +77,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
         keys: Arc::new(SecretFiles {
             dir: layout.secrets(),
         }),
-        approve_hint: ApproveHint::Standalone(dir.to_owned()),
+        approve_hint: ApproveHint::Standalone(dir.clone()),
         metrics,
         registry,
     };

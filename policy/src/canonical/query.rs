@@ -54,7 +54,8 @@ const SYSTEM: &[(&str, bool, Action)] = &[
     ("pp", false, Action::Keep),
     ("quotauser", false, Action::Keep),
     ("userip", false, Action::Keep),
-    ("userproject", false, Action::Keep),
+    // Whom a call is billed to is the gateway's to say.
+    ("userproject", true, Action::Strip),
     ("upload_protocol", false, Action::Keep),
     ("uploadtype", false, Action::Keep),
     ("apiversion", false, Action::Keep),

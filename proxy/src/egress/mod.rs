@@ -7,15 +7,17 @@
 
 mod dial;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use turnpike_policy::{Permit, canonical::Target};
 
 pub use dial::{Dialer, RouteTransport, UpstreamRoute, is_loopback};
-pub use pool::Pool;
+pub use pool::{Pool, UpstreamBody};
 
 use crate::{
     body::RequestBody,
@@ -145,7 +147,7 @@ impl Egress {
     ///
     /// # Errors
     /// [`EgressError`]; after `Exchange` and `Timeout` nobody knows whether the call was executed.
-    pub async fn send(&self, outbound: Outbound) -> Result<Response<Incoming>, EgressError> {
+    pub async fn send(&self, outbound: Outbound) -> Result<Response<UpstreamBody>, EgressError> {
         let Outbound { host, request } = outbound;
         match tokio::time::timeout(self.answer_within, self.pool.send(&host, request)).await {
             Ok(answer) => answer,
@@ -165,7 +167,7 @@ impl Egress {
         &self,
         host: &str,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, EgressError> {
+    ) -> Result<Response<UpstreamBody>, EgressError> {
         self.pool.send(&Arc::from(host), request).await
     }
 }

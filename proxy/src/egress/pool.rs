@@ -3,17 +3,24 @@
 //! HTTP/2 connections are shared, up to a number of calls each; HTTP/1.1 connections are used by one call at
 //! a time and come back when its answer was read to the end. A pooled connection that turns out to be closed
 //! before the request left is replaced; after that nothing is retried.
+//!
+//! A shared connection has a window that covers the full windows of all calls it may carry, and a call counts
+//! until its answer was read or given up. So an agent that does not read its answers slows down no other.
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -30,9 +37,11 @@ use crate::body::RequestBody;
 const MAX_IDLE: usize = 256;
 const IDLE_FOR: Duration = Duration::from_secs(50);
 /// Calls on one HTTP/2 connection before another one is opened. Google allows 100.
-const CALLS_PER_CONNECTION: usize = 90;
-const H2_STREAM_WINDOW: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+pub(super) const CALLS_PER_CONNECTION: usize = 90;
+const H2_STREAM_WINDOW: u32 = 512 << 10;
+/// Room for every call that a connection may carry, and some more for those that are just being given up.
+const H2_CONNECTION_WINDOW: u32 = 64 << 20;
+const _: () = assert!(CALLS_PER_CONNECTION * (H2_STREAM_WINDOW as usize) < H2_CONNECTION_WINDOW as usize);
 
 type HostMap = HashMap<Box<str>, Arc<Host>>;
 
@@ -104,7 +113,8 @@ impl Host {
     }
 }
 
-/// Counts a call on a shared connection while it waits for its answer's head.
+/// Counts a call on a shared connection until its answer was read or given up.
+#[derive(Debug)]
 struct Ticket(Arc<AtomicUsize>);
 
 impl Ticket {
@@ -117,6 +127,44 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an upstream's answer.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    inner: Incoming,
+    /// Keeps the call counted on its shared connection.
+    ticket: Option<Ticket>,
+}
+
+impl UpstreamBody {
+    fn answer(answer: Response<Incoming>, ticket: Option<Ticket>) -> Response<Self> {
+        answer.map(|inner| Self { inner, ticket })
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if !matches!(&frame, Some(Ok(_))) || self.inner.is_end_stream() {
+            self.ticket = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -145,7 +193,7 @@ impl Pool {
         &self,
         name: &Arc<str>,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, EgressError> {
+    ) -> Result<Response<UpstreamBody>, EgressError> {
         let host = self.host(name);
         let broken = |reason: String| EgressError::Exchange {
             host: name.to_string(),
@@ -155,10 +203,7 @@ impl Pool {
         loop {
             if let Some((mut shared, ticket)) = host.take_shared() {
                 match shared.sender.try_send_request(request).await {
-                    Ok(answer) => {
-                        drop(ticket);
-                        return Ok(answer);
-                    }
+                    Ok(answer) => return Ok(UpstreamBody::answer(answer, Some(ticket))),
                     Err(mut error) => match error.take_message() {
                         Some(unsent) => {
                             drop(ticket);
@@ -171,7 +216,7 @@ impl Pool {
             }
             let Some(sender) = host.take_idle() else { break };
             match exchange(&host, sender, request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(UpstreamBody::answer(answer, None)),
                 Err((Some(unsent), _)) => request = unsent,
                 Err((None, why)) => return Err(broken(why)),
             }
@@ -198,21 +243,22 @@ impl Pool {
                 };
                 let ticket = Ticket::take(&shared.calls);
                 host.shared().push(shared.clone());
-                let answer = shared
+                shared
                     .sender
                     .send_request(request)
                     .await
-                    .map_err(|e| broken(reason(&e)));
-                drop(ticket);
-                answer
+                    .map(|answer| UpstreamBody::answer(answer, Some(ticket)))
+                    .map_err(|e| broken(reason(&e)))
             }
             Connection::Tls { stream, http2: false } => self
                 .first(&host, TokioIo::new(stream), request)
                 .await
+                .map(|answer| UpstreamBody::answer(answer, None))
                 .map_err(broken),
             Connection::Plain(stream) => self
                 .first(&host, TokioIo::new(stream), request)
                 .await
+                .map(|answer| UpstreamBody::answer(answer, None))
                 .map_err(broken),
         }
     }

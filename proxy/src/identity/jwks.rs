@@ -13,7 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind, jwk::J
 use tokio::sync::Mutex;
 
 use super::{
-    IdentityError, Verified,
+    IdentityError, Verified, quoted,
     token::{self, Claims, Peeked},
 };
 
@@ -95,7 +95,7 @@ impl Issuers {
         let known = self
             .by_name
             .get(&peeked.issuer)
-            .ok_or_else(|| IdentityError::UnknownIssuer(peeked.issuer.clone()))?;
+            .ok_or_else(|| IdentityError::UnknownIssuer(quoted(&peeked.issuer)))?;
         let key = self.key(known, peeked).await?;
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY;
@@ -122,7 +122,7 @@ impl Issuers {
                 let found = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
                     .ok()
                     .and_then(|d| d.claims.aud)
-                    .map(|a| format!("{:?}", a.list()))
+                    .map(|a| quoted(&format!("{:?}", a.list())))
                     .unwrap_or_else(|| "none".to_owned());
                 IdentityError::Audience {
                     found,
@@ -224,7 +224,7 @@ fn find(set: Option<&JwkSet>, peeked: &Peeked) -> Option<Result<DecodingKey, Ide
 fn algorithm(name: &str) -> Result<Algorithm, IdentityError> {
     match Algorithm::from_str(name) {
         Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) | Err(_) => {
-            Err(IdentityError::Algorithm(name.to_owned()))
+            Err(IdentityError::Algorithm(quoted(name)))
         }
         Ok(algorithm) => Ok(algorithm),
     }

@@ -4,6 +4,9 @@
 //! What was verified is remembered by the token's SHA-256 for at most ten seconds, so that a token that is
 //! revoked stops working soon and one that is used a lot costs one hash a call. Nothing here reads a
 //! header: [`bearer`] does, and the journey decides which of two proofs counts.
+//!
+//! Anybody can send a token that says anything, and what is said of it goes into answers and records. So a
+//! token is short ([`MAX_TOKEN_BYTES`]), and no error quotes more than [`MAX_QUOTED`] characters of it.
 
 pub mod bearer;
 pub mod jwks;
@@ -23,6 +26,20 @@ use turnpike_policy::caller::Caller;
 
 pub use jwks::{Issuer, Issuers};
 pub use review::TokenReviewer;
+
+/// Longest token that is looked at. Real ones have 1 to 4 KiB.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Longest text of an unverified token in an error, in characters.
+pub const MAX_QUOTED: usize = 200;
+
+/// As much of a text that nobody has verified as an error may hold.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// Why a token proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +171,9 @@ impl Identifier {
     /// # Errors
     /// [`IdentityError`] says why the token proves nothing.
     pub async fn verify(&self, token: &str) -> Result<Arc<Caller>, IdentityError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(IdentityError::NotAToken);
+        }
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let remembered = match self.seen.get(&key).await {
             Some(found) => found,
@@ -179,7 +199,7 @@ impl Identifier {
         }
         match &self.reviewer {
             Some(reviewer) => reviewer.verify(token, &peeked).await,
-            None => Err(IdentityError::UnknownIssuer(peeked.issuer)),
+            None => Err(IdentityError::UnknownIssuer(quoted(&peeked.issuer))),
         }
     }
 }

@@ -15,6 +15,7 @@ use turnpike_policy::caller::{Caller, Identity};
 use super::{
     IdentityError, Verified,
     jwks::{Issuer, Issuers, KeySource},
+    quoted,
     token::{Audience, Claims, Peeked},
 };
 
@@ -94,7 +95,7 @@ impl TokenReviewer {
             Ok(Err(kube::Error::Api(status))) if status.code < 500 && status.code != 429 => {
                 return Err(IdentityError::Unavailable(format!(
                     "TokenReview is refused: {}",
-                    status.message
+                    quoted(&status.message)
                 )));
             }
             Ok(Err(error)) => error.to_string(),
@@ -114,7 +115,7 @@ impl TokenReviewer {
         let audiences = status.audiences.unwrap_or_default();
         if !audiences.contains(&self.audience) {
             return Err(IdentityError::Audience {
-                found: format!("{audiences:?}"),
+                found: quoted(&format!("{audiences:?}")),
                 wanted: self.audience.clone(),
             });
         }
@@ -157,7 +158,7 @@ impl TokenReviewer {
     fn why_not(&self, token: &str, peeked: &Peeked, error: String) -> IdentityError {
         // First, because the claims of an algorithm that is not known cannot be read.
         if peeked.algorithm == "none" || peeked.algorithm.starts_with("HS") {
-            return IdentityError::Algorithm(peeked.algorithm.clone());
+            return IdentityError::Algorithm(quoted(&peeked.algorithm));
         }
         let Ok(claims) = unverified(token) else {
             return IdentityError::NotAToken;
@@ -168,7 +169,7 @@ impl TokenReviewer {
         let audiences = claims.aud.as_ref().map(Audience::list).unwrap_or_default();
         if !audiences.contains(&self.audience) {
             return IdentityError::Audience {
-                found: format!("{audiences:?}"),
+                found: quoted(&format!("{audiences:?}")),
                 wanted: self.audience.clone(),
             };
         }
@@ -178,13 +179,13 @@ impl TokenReviewer {
             .as_deref()
             .is_some_and(|i| !i.knows(&peeked.issuer))
         {
-            return IdentityError::UnknownIssuer(peeked.issuer.clone());
+            return IdentityError::UnknownIssuer(quoted(&peeked.issuer));
         }
         // Its words can quote the token's claims, and never the token itself.
         IdentityError::Rejected(if error.is_empty() {
             "not authenticated".to_owned()
         } else {
-            error
+            quoted(&error)
         })
     }
 }

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 use turnpike_policy::caller::{Caller, Identity};
 
-use super::{Identifier, IdentityError, Issuer, Issuers, jwks::KeySource};
+use super::{Identifier, IdentityError, Issuer, Issuers, MAX_QUOTED, MAX_TOKEN_BYTES, jwks::KeySource};
 
 const ISSUER: &str = "https://issuer.example";
 const OIDC: &str = "https://ci.example";
@@ -327,4 +327,42 @@ async fn keys_in_a_file_are_read_again_for_a_key_that_is_new() {
         identifier.verify(&again).await.map(|c| c.name()),
         Ok("agents/coder".to_owned())
     );
+}
+
+#[tokio::test]
+async fn no_error_quotes_much_of_what_nobody_verified() {
+    let key = Key::new("one");
+    let identifier = identifier(&[&key]);
+    let long = "x".repeat(8000);
+    let cut = format!("{}...", "x".repeat(MAX_QUOTED));
+    let unsigned = |header: Value, changes: Value| format!("{}.{}.x", part(&header), part(&claims(&changes)));
+    let es256 = || json!({"alg": "ES256"});
+    let signed = |changes: Value| key.sign(&claims(&changes));
+    let cases = [
+        (
+            "issuer",
+            unsigned(es256(), json!({"iss": long})),
+            IdentityError::UnknownIssuer(cut.clone()),
+        ),
+        (
+            "algorithm",
+            unsigned(json!({"alg": long}), json!({})),
+            IdentityError::Algorithm(cut),
+        ),
+        (
+            "audience",
+            signed(json!({"aud": long})),
+            audience(&format!("[\"{}...", "x".repeat(MAX_QUOTED - 2))),
+        ),
+        // Whatever it says, and however well it is signed.
+        (
+            "all of it",
+            signed(json!({"more": "x".repeat(MAX_TOKEN_BYTES)})),
+            IdentityError::NotAToken,
+        ),
+    ];
+    for (what, token, expected) in cases {
+        let found = identifier.verify(&token).await.map(|caller| caller.name());
+        assert_eq!(found, Err(expected), "{what}");
+    }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use turnpike_policy::caller::{Caller, Identity};
 
-use super::IdentityError;
+use super::{IdentityError, MAX_TOKEN_BYTES};
 
 /// What an unverified token says of itself: enough to find who can verify it.
 #[derive(Debug, Clone)]
@@ -70,6 +70,9 @@ pub fn peek(token: &str) -> Result<Peeked, IdentityError> {
     #[derive(Deserialize)]
     struct Body {
         iss: Option<String>,
+    }
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(IdentityError::NotAToken);
     }
     let part = |text: &str| {
         BASE64_URL_SAFE_NO_PAD

@@ -20,7 +20,10 @@
 //!    add at most one `segment_bytes` to that.
 //! 6. **A call that was accepted can record its outcome.** Each `Receipt` holds
 //!    [`OUTCOME_BYTES`] in reserve.
-//! 7. **The first failure is final.** After a failed write or `fdatasync` nobody
+//! 7. **Refusals stop no call.** Anybody can be refused as often as he likes, so
+//!    the records of refusals ([`Spool::append_refusal`]) take three quarters of
+//!    `max_bytes` at most; the last quarter is for calls that policies let pass.
+//! 8. **The first failure is final.** After a failed write or `fdatasync` nobody
 //!    knows what is on the disk (a later `fdatasync` may succeed without the
 //!    pages of the first), so every append fails from then on, and the proxy
 //!    refuses calls until it is started again and has recovered.
@@ -217,8 +220,8 @@ impl Spool {
         }
     }
 
-    /// Queues an event that no call waits for, such as a refusal's. It keeps its
-    /// place in the order and is durable within [`LINGER`] and one sync.
+    /// Queues an event that no call waits for. It keeps its place in the order and
+    /// is durable within [`LINGER`] and one sync.
     ///
     /// # Errors
     ///
@@ -227,6 +230,21 @@ impl Spool {
         check(event)?;
         let mut queue = self.shared.lock();
         self.admit(&queue, line::framed_len(event), 0)?;
+        self.queue_later(&mut queue, event);
+        Ok(())
+    }
+
+    /// Queues a refusal's event, as [`Spool::append_later`] does, as long as three
+    /// quarters of the room are enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`Spool::append`]. The refusal stands all the same: nothing has left.
+    pub fn append_refusal(&self, event: &[u8]) -> Result<(), SpoolError> {
+        check(event)?;
+        let mut queue = self.shared.lock();
+        let last_quarter = self.shared.config.max_bytes / 4;
+        self.admit(&queue, line::framed_len(event), last_quarter)?;
         self.queue_later(&mut queue, event);
         Ok(())
     }

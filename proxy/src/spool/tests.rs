@@ -442,6 +442,32 @@ async fn full_refuses_calls_and_keeps_room_for_outcomes() {
 }
 
 #[tokio::test]
+async fn refusals_leave_the_last_quarter_to_calls() {
+    const MOST: u64 = 16 * OUTCOME_BYTES;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let spool = open(&dir, MOST);
+    let event = vec![b'1'; 1000];
+    let full = loop {
+        if let Err(error) = spool.append_refusal(&event) {
+            break error;
+        }
+    };
+    assert!(matches!(full, SpoolError::Full { .. }), "{full}");
+    let taken = spool.state().bytes;
+    assert!((MOST * 3 / 4 - 1100..=MOST * 3 / 4).contains(&taken), "{taken}");
+    // A call that is let pass still has its intent, its hold and its outcome recorded.
+    let receipt = spool.append(event.clone()).await.expect("room for a call");
+    spool.append_later(&event).expect("room for a hold");
+    spool
+        .append_outcome(receipt.into_room(), &event)
+        .expect("room for an outcome");
+    assert!(matches!(
+        spool.append_refusal(&event),
+        Err(SpoolError::Full { .. })
+    ));
+}
+
+#[tokio::test]
 async fn the_first_failure_is_final() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let disk = Disk::default();

@@ -175,3 +175,67 @@ impl<'d> Walk<'d> {
                 .any(|inner| self.value(name, inner, depth))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use turnpike_policy::{
+        PolicySet,
+        call::{Call, Traits, Transport},
+        caller::{Caller, Identity},
+        catalog::Catalog,
+    };
+
+    use super::FIELDS;
+
+    /// What makes a method return credentials is masked in its answer, without any policy.
+    #[test]
+    fn every_credential_of_the_table_is_masked() {
+        let set = PolicySet::deny_all();
+        let caller = Caller {
+            identity: Identity::ServiceAccount {
+                namespace: "agents".into(),
+                name: "coder".into(),
+            },
+            issuer: String::new(),
+            session: String::new(),
+            pod: None,
+        };
+        let mut methods = 0;
+        let mut passing = std::collections::BTreeSet::new();
+        for method in Catalog::embedded()
+            .unwrap()
+            .methods()
+            .filter(|m| m.traits.contains(Traits::RETURNS_CREDENTIALS))
+        {
+            let call = Call {
+                method: method.id,
+                index: method.index,
+                api: method.api,
+                version: method.version,
+                traits: method.traits,
+                transport: Transport::Rest,
+                resources: [].into_iter().collect(),
+            };
+            let verb = method.id.rsplit('.').next().unwrap();
+            let rows: Vec<_> = FIELDS
+                .iter()
+                .filter(|(api, _, _, only)| {
+                    (*api == "*" || *api == method.api) && (only.is_empty() || only.contains(&verb))
+                })
+                .collect();
+            assert!(!rows.is_empty(), "{}", method.id);
+            for (_, schema, field, _) in rows {
+                let inner = json!({ *field: "bm90LWEtcmVhbC1zZWNyZXQ=" });
+                let mut answer = json!({"payload": inner, "masterAuth": inner, "list": [{"deep": inner}], *field: "bm90LWEtcmVhbC1zZWNyZXQ="});
+                let masked = set.mask_plan(&caller, &[call.clone()]).apply(&mut answer);
+                if masked.is_empty() {
+                    passing.insert(format!("{} {schema}.{field}", method.api));
+                }
+            }
+            methods += 1;
+        }
+        assert!(passing.is_empty(), "{passing:#?}");
+        assert!(methods > 100, "{methods}");
+    }
+}

@@ -21,9 +21,7 @@ use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateK
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    Dialer, Pool, RouteTransport, UpstreamBody, UpstreamRoute, pool::CALLS_PER_CONNECTION,
-};
+use super::{Dialer, Pool, RouteTransport, UpstreamBody, UpstreamRoute, pool::CALLS_PER_CONNECTION};
 use crate::body::RequestBody;
 
 const HOST: &str = "storage.googleapis.com";

@@ -21,8 +21,9 @@
 //! 6. **A call that was accepted can record its outcome.** Each `Receipt` holds
 //!    [`OUTCOME_BYTES`] in reserve.
 //! 7. **Refusals stop no call.** Anybody can be refused as often as he likes, so
-//!    the records of refusals ([`Spool::append_refusal`]) take three quarters of
-//!    `max_bytes` at most; the last quarter is for calls that policies let pass.
+//!    the records of refusals ([`Spool::append_refusal`]) are taken only while no
+//!    more than three quarters of `max_bytes` are; the last quarter is for calls
+//!    that policies let pass.
 //! 8. **The first failure is final.** After a failed write or `fdatasync` nobody
 //!    knows what is on the disk (a later `fdatasync` may succeed without the
 //!    pages of the first), so every append fails from then on, and the proxy
@@ -234,8 +235,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Queues a refusal's event, as [`Spool::append_later`] does, as long as three
-    /// quarters of the room are enough.
+    /// Queues a refusal's event, as [`Spool::append_later`] does, while it fits
+    /// into three quarters of the room.
     ///
     /// # Errors
     ///

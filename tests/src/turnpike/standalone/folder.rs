@@ -140,13 +140,19 @@ impl Folder {
         fs::write(&path, yaml).with_context(|| format!("write {}", path.display()))
     }
 
-    /// The proxy, not yet waited for: it may end at once, which is what some tests want.
+    /// The proxy, not yet waited for: it may end at once, which is what some tests want. It is told of its
+    /// folder by a relative path, as a person would.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn spawn(&self) -> Result<Process> {
         let mut command = clean_command(binary("turnpike-proxy")?, self.dir.path());
-        command.args(["standalone", "--config"]).arg(self.path());
+        let path = self.path();
+        let name = path.file_name().context("the folder has a name")?;
+        command
+            .current_dir(self.dir.path())
+            .args(["standalone", "--config"])
+            .arg(name);
         Process::start("turnpike-proxy", self.dir.path(), command)
     }
 

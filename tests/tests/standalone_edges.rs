@@ -226,10 +226,6 @@ async fn every_method_that_returns_credentials_is_masked() -> Result<()> {
             "POST",
             "workstations.googleapis.com/v1/projects/acme-dev/locations/us-central1/workstationClusters/c/workstationConfigs/g/workstations/w:generateAccessToken",
         ),
-        (
-            "GET",
-            "aiplatform.googleapis.com/v1/projects/acme-dev/locations/us-central1/notebookRuntimes/r:generateAccessToken",
-        ),
     ];
     for (verb, url) in urls {
         let answer = agent

@@ -612,16 +612,17 @@ fn any_rule() -> impl Strategy<Value = RuleDef> {
         Just("compute.**")
     ];
     let resource = prop_oneof![
-        Just("**"),
-        Just("projects/_/**"),
-        Just("projects/_/buckets/acme/**"),
-        Just("projects/_/buckets/a*/**"),
-        Just("projects/*/buckets/acme/objects/a"),
-        Just("projects/_/buckets/other/**"),
-        Just("projects/acme/buckets/*"),
-        Just("projects/acme-*/**/a"),
-        Just("projects/12/**"),
-        Just("*/_/**/a")
+        3 => Just("**"),
+        1 => Just("projects/_/**"),
+        1 => Just("projects/_/buckets/acme/**"),
+        1 => Just("projects/_/buckets/a*/**"),
+        1 => Just("projects/*/buckets/acme/objects/a"),
+        1 => Just("projects/_/buckets/other/**"),
+        1 => Just("projects/acme/buckets/*"),
+        1 => Just("projects/acme-*/**/a"),
+        1 => Just("projects/12/**"),
+        1 => Just("projects/1*/**"),
+        1 => Just("*/_/**/a")
     ];
     (
         "[a-z]{3}",
@@ -653,7 +654,7 @@ fn any_policies() -> impl Strategy<Value = Vec<PolicyDef>> {
 /// Names with and without segments that stand for many.
 fn any_resource() -> impl Strategy<Value = (&'static str, Scope)> {
     let name = prop_oneof![
-        4 => Just(OBJECT.0),
+        10 => Just(OBJECT.0),
         1 => Just("projects/-/buckets/acme/objects/a"),
         1 => Just("projects/_/buckets/-/objects/a"),
         1 => Just("projects/_/buckets/acme/objects/-"),
@@ -667,7 +668,7 @@ fn any_resource() -> impl Strategy<Value = (&'static str, Scope)> {
     ];
     (
         name,
-        prop_oneof![3 => Just(Scope::Exact), 1 => Just(Scope::Below)],
+        prop_oneof![5 => Just(Scope::Exact), 1 => Just(Scope::Below)],
     )
 }
 

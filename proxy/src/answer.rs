@@ -9,15 +9,20 @@ use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder,
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
-use http_body_util::{BodyExt, BodyStream};
-use hyper::body::Incoming;
+use http_body_util::BodyStream;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 use turnpike_policy::{PolicySet, call::Call, caller::Caller};
 
 use crate::{
-    body::AnswerBody, egress::UpstreamBody, journey::Limits, metrics::Metrics, outcome::Outcome, recording::Recordings,
+    body::AnswerBody,
+    budget::{Account, Taken},
+    egress::UpstreamBody,
+    journey::Limits,
+    metrics::Metrics,
+    outcome::Outcome,
+    recording::Recordings,
     refusal::Refusal,
 };
 
@@ -54,6 +59,11 @@ const ABOUT_BYTES: &[&str] = &[
 pub const READABLE: HeaderValue = HeaderValue::from_static("gzip");
 /// The same when it is copied as it passes.
 pub const PLAIN: HeaderValue = HeaderValue::from_static("identity");
+
+/// What reading an answer takes at least.
+const LEAST: usize = 64 * 1024;
+/// How long an answer waits for memory to be read into, each time that it needs more.
+const ROOM_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What an answer is read for.
 #[derive(Debug, Clone)]
@@ -138,22 +148,31 @@ async fn read_and_mask(
     if !is_json(&parts.headers) {
         return Err(unreadable("it is not JSON"));
     }
-    let plain = decode(&parts.headers, body, limits.answer_bytes)
-        .await
-        .map_err(|e| unreadable(&e))?;
+    let account = limits.masked.account(&reading.caller.name());
+    let (plain, taken) = match decode(&parts.headers, body, limits.answer_bytes, &account).await {
+        Ok(decoded) => decoded,
+        Err(Unread::Unreadable(what)) => return Err(unreadable(&what)),
+        Err(Unread::NoRoom) => {
+            return Err(Refusal::unavailable(
+                "MASKING_EXHAUSTED",
+                "The call was made, and its answer has to be masked, for which there is no memory now: too many \
+                 answers are masked, or not read by the agent, at this time.",
+            ));
+        }
+    };
     for name in ABOUT_BYTES {
         parts.headers.remove(*name);
     }
     let mut masked = Vec::new();
     let bytes = if plain.iter().all(u8::is_ascii_whitespace) {
-        Bytes::from(plain)
+        taken.keep_with(plain)
     } else {
         let mut value: Value =
             serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
         masked = plan.apply(&mut value);
         // Written again even where nothing was found: of a name that stands twice, only one value was looked
         // at, and a checksum that was dropped is not told.
-        Bytes::from(serde_json::to_vec(&value).map_err(|_| unreadable("it cannot be written again"))?)
+        taken.keep_with(serde_json::to_vec(&value).map_err(|_| unreadable("it cannot be written again"))?)
     };
     for hit in &masked {
         metrics.masked(&hit.kind, hit.count);
@@ -186,8 +205,28 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (media.starts_with("application/") && media.ends_with("+json"))
 }
 
+/// Why an answer was not read.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    /// It cannot be.
+    Unreadable(String),
+    /// There was no memory for it in time.
+    NoRoom,
+}
+
+impl From<String> for Unread {
+    fn from(what: String) -> Self {
+        Self::Unreadable(what)
+    }
+}
+
 /// Reads a body whole and undoes its content codings, outermost first. The cap is on what comes out.
-async fn decode(headers: &HeaderMap, body: UpstreamBody, cap: usize) -> Result<Vec<u8>, String> {
+async fn decode(
+    headers: &HeaderMap,
+    body: UpstreamBody,
+    cap: usize,
+    account: &Account,
+) -> Result<(Vec<u8>, Taken), Unread> {
     let stream = BodyStream::new(body)
         .try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok())))
         .map_err(std::io::Error::other);
@@ -204,7 +243,7 @@ async fn decode(headers: &HeaderMap, body: UpstreamBody, cap: usize) -> Result<V
         );
     }
     if codings.len() > 4 {
-        return Err("it is coded too often".to_owned());
+        return Err("it is coded too often".to_owned().into());
     }
     for coding in codings.iter().rev() {
         reader = match coding.as_str() {
@@ -213,20 +252,39 @@ async fn decode(headers: &HeaderMap, body: UpstreamBody, cap: usize) -> Result<V
             "deflate" => buffered(ZlibDecoder::new(reader)),
             "br" => buffered(BrotliDecoder::new(reader)),
             "zstd" => buffered(ZstdDecoder::new(reader)),
-            other => return Err(format!("its coding {other:?} is unknown")),
+            other => return Err(format!("its coding {other:?} is unknown").into()),
         };
     }
+    read(reader, cap, account).await
+}
+
+/// Reads to the end, and takes memory as it goes.
+async fn read<R>(mut reader: R, cap: usize, account: &Account) -> Result<(Vec<u8>, Taken), Unread>
+where
+    R: AsyncRead + Unpin,
+{
+    let mut room = LEAST.min(cap);
+    let mut taken = account.take(room, ROOM_WITHIN).await.ok_or(Unread::NoRoom)?;
     let mut plain = Vec::new();
-    let limit = cap as u64 + 1;
-    reader
-        .take(limit)
-        .read_to_end(&mut plain)
-        .await
-        .map_err(|e| format!("it cannot be decoded ({})", e.kind()))?;
-    if plain.len() > cap {
-        return Err(format!("it is larger than {cap} bytes"));
+    loop {
+        // One more than there is room for shows that there is more.
+        let next = (room + 1 - plain.len()) as u64;
+        (&mut reader)
+            .take(next)
+            .read_to_end(&mut plain)
+            .await
+            .map_err(|e| format!("it cannot be decoded ({})", e.kind()))?;
+        if plain.len() <= room {
+            return Ok((plain, taken));
+        }
+        if room >= cap {
+            return Err(format!("it is larger than {cap} bytes").into());
+        }
+        let grown = (2 * room).min(cap);
+        let more = account.take(grown - room, ROOM_WITHIN).await;
+        taken.join(more.ok_or(Unread::NoRoom)?);
+        room = grown;
     }
-    Ok(plain)
 }
 
 /// A gzip body may have several members; all of them count.
@@ -249,20 +307,32 @@ impl KnownEmpty for UpstreamBody {
     }
 }
 
-/// Reads a request's body whole, up to a cap.
-///
-/// # Errors
-/// `None` over the cap, or the reason why the body broke off.
-pub async fn collect(mut body: Incoming, cap: usize) -> Result<Bytes, Option<String>> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Some(e.to_string()))?;
-        if let Some(data) = frame.data_ref() {
-            if whole.len() + data.len() > cap {
-                return Err(None);
-            }
-            whole.extend_from_slice(data);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_the_cap_and_the_room_there_is() {
+        const CAP: usize = 300 * 1024;
+        let budget = Budget::new(2 * CAP, CAP);
+        let account = budget.account("a");
+        for length in [0, 1, LEAST, LEAST + 1, 2 * LEAST, CAP] {
+            let answer = vec![b'x'; length];
+            let (plain, taken) = read(answer.as_slice(), CAP, &account).await.expect("it fits");
+            assert_eq!(plain, answer);
+            drop(taken);
         }
+        let over = read(vec![b'x'; CAP + 1].as_slice(), CAP, &account).await;
+        let expected = Unread::Unreadable(format!("it is larger than {CAP} bytes"));
+        assert_eq!(over.map(|_| ()), Err(expected));
+        // What the agent has not taken yet counts, and its going makes room.
+        let (plain, taken) = read(vec![b'x'; CAP].as_slice(), CAP, &account)
+            .await
+            .expect("all is free");
+        let unread = taken.keep_with(plain);
+        assert!(account.try_take(1).is_none());
+        let (next, ()) = tokio::join!(read(b"{}".as_slice(), CAP, &account), async { drop(unread) });
+        assert!(next.is_ok());
     }
-    Ok(Bytes::from(whole))
 }

@@ -18,9 +18,9 @@ use turnpike_policy::{
 };
 
 use crate::{
-    answer::collect,
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
+    held_body::collect,
     journey::{ApproveHint, Gateway, Refused, denied},
     normalise::NOISE,
     policies::InForce,
@@ -34,8 +34,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) in_force: &'a InForce,
 }
 
+/// How long the body of a call to be held may take to arrive.
+const COLLECT_WITHIN: Duration = Duration::from_secs(60);
 /// Longest body that an approver is shown, in bytes of JSON.
 const SHOWN_BYTES: usize = 8 * 1024;
+/// When a call that is one too many may be made again, in seconds.
+const RETRY_AFTER: u32 = 60;
 /// Longest value in it.
 const SHOWN_VALUE: usize = 512;
 
@@ -59,16 +63,11 @@ pub(crate) async fn hold(
              Upload it in one request (uploadType=multipart or media).",
         )));
     }
-    let body = collect(body, gateway.limits.held_bytes).await.map_err(|why| match why {
-        None => Refusal::denied(
-            "BODY_TOO_LARGE_TO_HOLD",
-            format!(
-                "the call needs an approval, which covers its whole body, and bodies over {} bytes are not held",
-                gateway.limits.held_bytes
-            ),
-        ),
-        Some(error) => Refusal::invalid("BODY_BROKE_OFF", format!("the request's body broke off: {error}")),
-    })?;
+    let limits = &gateway.limits;
+    let account = limits.held.account(&caller.name());
+    let body = collect(body, limits.held_bytes, &account, COLLECT_WITHIN)
+        .await
+        .map_err(|why| why.refusal())?;
     record
         .request_bytes
         .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -422,6 +421,13 @@ fn still_pending(gateway: &Gateway, request: &ApprovalRequest) -> Refusal {
 }
 
 fn unavailable(error: &StoreError) -> Refused {
+    if let StoreError::TooMany(_) = error {
+        return Box::new(Refusal::exhausted(
+            "TOO_MANY_HELD_CALLS",
+            format!("The call needs an approval, and Turnpike asks for no more now: {error}."),
+            RETRY_AFTER,
+        ));
+    }
     Box::new(Refusal::unavailable(
         "APPROVAL_UNAVAILABLE",
         format!("The call needs an approval, and none can be asked for now: {error}."),

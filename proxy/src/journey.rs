@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::{
     answer::{self, Reading},
     body::{AnswerBody, RequestBody},
+    budget::Budget,
     credential::Credentials,
     egress::{Canonical, Egress, Outbound},
     gate::Gate,
@@ -48,6 +49,10 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// Largest request body that is held for an approval.
     pub held_bytes: usize,
+    /// For all answers that are masked at a time.
+    pub masked: Arc<Budget>,
+    /// For all bodies that are held at a time.
+    pub held: Arc<Budget>,
 }
 
 /// How an approver approves here.

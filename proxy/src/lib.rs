@@ -7,11 +7,13 @@
 pub mod admin;
 mod answer;
 mod body;
+mod budget;
 pub mod cluster;
 pub mod config;
 pub mod credential;
 pub mod egress;
 pub mod gate;
+mod held_body;
 mod hold;
 pub mod identity;
 pub mod journey;

@@ -137,10 +137,11 @@ impl CallRecord {
         let refused = matches!(stage, Stage::Refused);
         let line = self.line(stage)?;
         let spool = &self.recorder.spool;
-        Ok(match refused {
+        match refused {
             true => spool.append_refusal(&line)?,
             false => spool.append_later(&line)?,
-        })
+        }
+        Ok(())
     }
 
     /// The event as a line.

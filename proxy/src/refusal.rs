@@ -45,6 +45,19 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", reason, message)
     }
 
+    /// A refusal with 429: there is too much of something now, and may be less after some seconds.
+    pub fn exhausted(reason: &'static str, message: impl Into<String>, retry_after: u32) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "RESOURCE_EXHAUSTED",
+                reason,
+                message,
+            )
+        }
+    }
+
     /// A refusal.
     pub fn new(
         http: StatusCode,

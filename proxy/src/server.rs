@@ -11,6 +11,7 @@ use turnpike_policy::catalog::Catalog;
 
 use crate::{
     admin::{self, Readiness},
+    budget::Budget,
     config::{Config, SinkConfig},
     credential::{Credentials, KeyStore},
     egress::{Dialer, Egress, Pool},
@@ -76,7 +77,13 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         catalog,
         policies: parts.policies,
         identifier: Identifier::new(Issuers::new(config.issuers.clone()), parts.reviewer),
-        gate: Gate::new(parts.approvals, parts.hub, parts.replica.clone(), stop.clone()),
+        gate: Gate::new(
+            parts.approvals,
+            parts.hub,
+            parts.replica.clone(),
+            config.open_requests_per_agent,
+            stop.clone(),
+        ),
         recorder: Arc::new(Recorder::new(spool.clone(), &parts.replica)),
         credentials: Credentials::new(config.ambient.clone(), parts.keys, egress.clone()),
         egress,
@@ -85,6 +92,8 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         limits: Limits {
             answer_bytes: config.answer_bytes,
             held_bytes: config.held_bytes,
+            masked: Budget::new(config.masked_total_bytes, config.answer_bytes),
+            held: Budget::new(config.held_total_bytes, config.held_bytes),
         },
         approve_hint: parts.approve_hint,
     });

@@ -47,6 +47,12 @@ pub struct Config {
     pub answer_bytes: usize,
     /// Largest request body that is held for an approval, in bytes.
     pub held_bytes: usize,
+    /// For all answers that are masked at a time, in bytes.
+    pub masked_total_bytes: usize,
+    /// For all bodies that are held at a time, in bytes.
+    pub held_total_bytes: usize,
+    /// Approval requests of one agent that may be open at a time.
+    pub open_requests_per_agent: usize,
     /// How long the head of an answer may take.
     pub answer_within: Duration,
 }
@@ -191,6 +197,24 @@ impl Check<'_> {
         if raw.tls.domains.is_empty() {
             return Err(self.wrong("tls.domains", "name at least one domain"));
         }
+        for (all, total, one, largest) in [
+            (
+                "limits.maskedTotalMib",
+                raw.limits.masked_total_mib,
+                "limits.maskedAnswerMib",
+                raw.limits.masked_answer_mib,
+            ),
+            (
+                "limits.heldTotalMib",
+                raw.limits.held_total_mib,
+                "limits.heldBodyMib",
+                raw.limits.held_body_mib,
+            ),
+        ] {
+            if total < largest {
+                return Err(self.wrong(all, format!("is at least {one}, which is {largest}")));
+            }
+        }
         Ok(Config {
             listen: raw.listen,
             admin: raw.admin,
@@ -207,6 +231,9 @@ impl Check<'_> {
             },
             answer_bytes: (raw.limits.masked_answer_mib as usize) << 20,
             held_bytes: (raw.limits.held_body_mib as usize) << 20,
+            masked_total_bytes: (raw.limits.masked_total_mib as usize) << 20,
+            held_total_bytes: (raw.limits.held_total_mib as usize) << 20,
+            open_requests_per_agent: raw.limits.open_requests_per_agent as usize,
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
         })
     }

@@ -137,6 +137,9 @@ pub(super) enum Sink {
 pub(super) struct Limits {
     pub(super) masked_answer_mib: u32,
     pub(super) held_body_mib: u32,
+    pub(super) masked_total_mib: u32,
+    pub(super) held_total_mib: u32,
+    pub(super) open_requests_per_agent: u32,
     pub(super) answer_within_seconds: u64,
 }
 
@@ -145,6 +148,9 @@ impl Default for Limits {
         Self {
             masked_answer_mib: 16,
             held_body_mib: 32,
+            masked_total_mib: 128,
+            held_total_mib: 128,
+            open_requests_per_agent: 32,
             answer_within_seconds: 600,
         }
     }

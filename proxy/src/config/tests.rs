@@ -28,6 +28,11 @@ fn an_empty_file_has_a_default_for_everything() {
     assert_eq!(config.audit.sink, SinkConfig::Local);
     assert_eq!(config.audit.spool_bytes, 1 << 30);
     assert_eq!((config.answer_bytes, config.held_bytes), (16 << 20, 32 << 20));
+    assert_eq!(
+        (config.masked_total_bytes, config.held_total_bytes),
+        (128 << 20, 128 << 20)
+    );
+    assert_eq!(config.open_requests_per_agent, 32);
     assert_eq!(config.answer_within, Duration::from_secs(600));
 }
 
@@ -168,6 +173,14 @@ fn what_makes_no_sense_is_named() {
         (
             "upstreams: [{host: x, address: \"127.0.0.1:80\", plaintext: true, caFile: a}]",
             "turnpike.yaml: upstreams[0].caFile: plain HTTP has no certificates",
+        ),
+        (
+            "limits: {heldBodyMib: 200}",
+            "turnpike.yaml: limits.heldTotalMib: is at least limits.heldBodyMib, which is 200",
+        ),
+        (
+            "limits: {maskedTotalMib: 15}",
+            "turnpike.yaml: limits.maskedTotalMib: is at least limits.maskedAnswerMib, which is 16",
         ),
         (
             "upstreams: [{host: x, caFile: empty.pem}]",

@@ -96,6 +96,17 @@ impl Hub {
         }
     }
 
+    /// How many requests of an agent nobody has decided yet.
+    pub fn open_of(&self, agent: &str) -> usize {
+        self.lock()
+            .values()
+            .filter(|sender| match &*sender.borrow() {
+                State::There(request) => request.spec.agent.name == agent && super::is_open(request),
+                State::Unknown | State::Deleted => false,
+            })
+            .count()
+    }
+
     /// The requests of this name, in any namespace.
     pub fn by_name(&self, name: &str) -> Vec<ApprovalRequest> {
         self.lock()

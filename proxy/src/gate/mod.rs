@@ -9,7 +9,11 @@ pub mod cluster;
 pub mod file;
 pub mod hub;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -34,6 +38,9 @@ pub enum StoreError {
     /// The request changed since it was read, or is gone.
     #[error("the approval request changed meanwhile")]
     Changed,
+    /// The agent has as many open requests as it may.
+    #[error("{0} calls of this agent wait already; have some of them approved or denied first")]
+    TooMany(usize),
     /// It can't be reached, or refuses.
     #[error("{0}")]
     Unavailable(String),
@@ -100,24 +107,34 @@ pub struct Gate {
     store: Arc<dyn ApprovalStore>,
     hub: Arc<Hub>,
     replica: String,
+    most_open: usize,
+    /// Requests that are being created, or were a moment ago: their agents, until the hub has heard of them.
+    creating: Mutex<HashMap<(String, String), (String, Instant)>>,
     stop: CancellationToken,
 }
+
+/// The hub hears of a request that was created within this time; one that failed never gets there.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
 /// One call can be asked for again this many times while its earlier requests still exist.
 const MAX_ROUNDS: u32 = 1_000;
 
 impl Gate {
-    /// A gate on this store, which reports to this hub. It holds nobody once `stop` is cancelled.
+    /// A gate on this store, which reports to this hub. An agent may have `most_open` requests that nobody has
+    /// decided. It holds nobody once `stop` is cancelled.
     pub fn new(
         store: Arc<dyn ApprovalStore>,
         hub: Arc<Hub>,
         replica: String,
+        most_open: usize,
         stop: CancellationToken,
     ) -> Self {
         Self {
             store,
             hub,
             replica,
+            most_open,
+            creating: Mutex::default(),
             stop,
         }
     }
@@ -131,7 +148,7 @@ impl Gate {
             let name = request_name(&held.prefix, &held.digest, round);
             let found = match self.hub.latest(&held.namespace, &name) {
                 Some(found) => found,
-                None => match self.store.create(self.draft(held, &name)).await {
+                None => match self.create(held, &name).await {
                     Ok(created) => return Ok(created),
                     Err(StoreError::Exists) => match self.store.get(&held.namespace, &name).await? {
                         Some(found) => Arc::new(found),
@@ -147,6 +164,39 @@ impl Gate {
         Err(StoreError::Unavailable(
             "the call was asked for too often; remove its old approval requests".to_owned(),
         ))
+    }
+
+    async fn create(&self, held: &Held, name: &str) -> Result<ApprovalRequest, StoreError> {
+        let key = (held.namespace.clone(), name.to_owned());
+        self.count(&key, &held.spec.agent.name)?;
+        let created = self.store.create(self.draft(held, name)).await;
+        if created.is_err() {
+            self.creating().remove(&key);
+        }
+        created
+    }
+
+    /// Counts a request that is about to be created, unless its agent has enough. Other replicas' requests
+    /// count as soon as the hub hears of them.
+    fn count(&self, key: &(String, String), agent: &str) -> Result<(), StoreError> {
+        let mut creating = self.creating();
+        creating.retain(|(namespace, name), (_, since)| {
+            since.elapsed() < HEARD_WITHIN && self.hub.latest(namespace, name).is_none()
+        });
+        let unheard = creating
+            .iter()
+            .filter(|(other, (a, _))| *other != key && a == agent)
+            .count();
+        if self.hub.open_of(agent) + unheard >= self.most_open {
+            return Err(StoreError::TooMany(self.most_open));
+        }
+        creating.insert(key.clone(), (agent.to_owned(), Instant::now()));
+        Ok(())
+    }
+
+    fn creating(&self) -> MutexGuard<'_, HashMap<(String, String), (String, Instant)>> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn draft(&self, held: &Held, name: &str) -> ApprovalRequest {
@@ -235,6 +285,11 @@ pub fn approval_of(request: &ApprovalRequest) -> Result<Approval, turnpike_polic
 /// Phase of a request; one that the operator has not seen yet is pending.
 pub fn phase(request: &ApprovalRequest) -> Phase {
     request.status.as_ref().and_then(|s| s.phase).unwrap_or_default()
+}
+
+/// Whether nobody has decided a request that can still be decided.
+fn is_open(request: &ApprovalRequest) -> bool {
+    phase(request) == Phase::Pending && !is_over(request)
 }
 
 fn is_over(request: &ApprovalRequest) -> bool {

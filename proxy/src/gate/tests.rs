@@ -51,6 +51,8 @@ fn held(letter: char) -> Held {
     }
 }
 
+const MOST_OPEN: usize = 4;
+
 struct Bench {
     hub: Arc<Hub>,
     store: Arc<FileStore>,
@@ -65,7 +67,13 @@ impl Bench {
         let hub = Arc::new(Hub::default());
         let store = FileStore::open(dir.path().to_owned(), hub.clone()).unwrap();
         let stop = CancellationToken::new();
-        let gate = Gate::new(store.clone(), hub.clone(), "replica".to_owned(), stop.clone());
+        let gate = Gate::new(
+            store.clone(),
+            hub.clone(),
+            "replica".to_owned(),
+            MOST_OPEN,
+            stop.clone(),
+        );
         Self {
             hub,
             store,
@@ -128,6 +136,32 @@ async fn one_call_has_one_open_request_and_another_call_another() {
         bench.gate.open(&held('a')).await.unwrap().name_any(),
         now.name_any()
     );
+}
+
+#[tokio::test]
+async fn an_agent_has_so_many_open_requests_and_no_more() {
+    let bench = Bench::new();
+    let all = ['a', 'b', 'c', 'd', 'e', 'f'].map(held);
+    // At once: those that are being created count.
+    let opened = futures::future::join_all(all.iter().map(|held| bench.gate.open(held))).await;
+    let open: Vec<&ApprovalRequest> = opened.iter().flatten().collect();
+    assert_eq!(open.len(), MOST_OPEN);
+    for refused in opened.iter().filter_map(|o| o.as_ref().err()) {
+        assert!(matches!(refused, StoreError::TooMany(MOST_OPEN)), "{refused}");
+    }
+    // The same call asks for nothing new, and another agent has its own.
+    assert_eq!(&bench.gate.open(&held('a')).await.unwrap(), open[0]);
+    let mut other = held('f');
+    other.prefix = "other".to_owned();
+    other.spec.agent.name = "agents/other".to_owned();
+    bench.gate.open(&other).await.unwrap();
+    // What is decided makes room.
+    bench.decide(open[0], Phase::Denied);
+    bench.gate.open(&held('e')).await.unwrap();
+    assert!(matches!(
+        bench.gate.open(&held('f')).await,
+        Err(StoreError::TooMany(MOST_OPEN))
+    ));
 }
 
 #[tokio::test]

@@ -1,0 +1,151 @@
+//! The body of a call that is to be held: read whole, within a cap, a budget and a time.
+//!
+//! It is read before anybody is asked, because the approval covers it. The memory stays taken until the body
+//! was sent or given up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::{budget::Account, refusal::Refusal};
+
+/// What a held call takes at least: its connection has buffers too.
+const LEAST: usize = 16 * 1024;
+/// When a call that found no room may be made again, in seconds.
+const RETRY_AFTER: u32 = 10;
+
+/// Why a body was not collected.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotCollected {
+    /// Over the cap.
+    #[error(
+        "the call needs an approval, which covers its whole body, and bodies over {0} bytes are not held"
+    )]
+    TooLarge(usize),
+    /// The budget is used up.
+    #[error("too many bytes of calls wait for approvals; make the call again when some of them are decided")]
+    NoRoom,
+    /// It did not come in time.
+    #[error("the request's body did not arrive within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// It broke off.
+    #[error("the request's body broke off: {0}")]
+    BrokeOff(String),
+}
+
+impl NotCollected {
+    pub(crate) fn refusal(&self) -> Refusal {
+        let message = self.to_string();
+        match self {
+            Self::TooLarge(_) => Refusal::denied("BODY_TOO_LARGE_TO_HOLD", message),
+            Self::NoRoom => Refusal::exhausted("HELD_BODIES_EXHAUSTED", message, RETRY_AFTER),
+            Self::TooSlow(_) => Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "DEADLINE_EXCEEDED",
+                "BODY_TOO_SLOW",
+                message,
+            ),
+            Self::BrokeOff(_) => Refusal::invalid("BODY_BROKE_OFF", message),
+        }
+    }
+}
+
+/// Reads a request's body whole.
+///
+/// # Errors
+/// [`NotCollected`]; what had been read is given up then.
+pub(crate) async fn collect<B>(
+    body: B,
+    cap: usize,
+    account: &Account,
+    within: Duration,
+) -> Result<Bytes, NotCollected>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    match tokio::time::timeout(within, read(body, cap, account)).await {
+        Ok(read) => read,
+        Err(_) => Err(NotCollected::TooSlow(within)),
+    }
+}
+
+async fn read<B>(mut body: B, cap: usize, account: &Account) -> Result<Bytes, NotCollected>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut room = LEAST.min(cap);
+    let mut taken = account.try_take(room).ok_or(NotCollected::NoRoom)?;
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| NotCollected::BrokeOff(e.to_string()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        let needed = whole.len() + data.len();
+        if needed > cap {
+            return Err(NotCollected::TooLarge(cap));
+        }
+        if needed > room {
+            // By doubling, as the memory itself grows.
+            let grown = needed.max(2 * room).min(cap);
+            taken.join(account.try_take(grown - room).ok_or(NotCollected::NoRoom)?);
+            room = grown;
+        }
+        whole.extend_from_slice(data);
+    }
+    Ok(taken.keep_with(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::{StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+    use crate::budget::Budget;
+
+    const KIB: usize = 1024;
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn full(bytes: usize) -> Full<Bytes> {
+        Full::new(Bytes::from(vec![b'x'; bytes]))
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_within_their_limits() {
+        let budget = Budget::new(128 * KIB, 40 * KIB);
+        let account = budget.account("a");
+        let read = async |bytes| collect(full(bytes), 40 * KIB, &account, SOON).await;
+        assert_eq!(read(0).await, Ok(Bytes::new()));
+        let first = read(40 * KIB).await.expect("as large as it may be");
+        assert_eq!(first.len(), 40 * KIB);
+        assert_eq!(read(40 * KIB + 1).await, Err(NotCollected::TooLarge(40 * KIB)));
+        // The share of one agent is half of all: what is held counts until it is gone.
+        assert_eq!(read(40 * KIB).await, Err(NotCollected::NoRoom));
+        let second = read(16 * KIB).await;
+        assert!(second.is_ok());
+        assert_eq!(read(1).await, Err(NotCollected::NoRoom), "a small one counts too");
+        let other = collect(full(40 * KIB), 40 * KIB, &budget.account("b"), SOON).await;
+        assert!(other.is_ok(), "another agent has its own share");
+        drop(first);
+        assert!(read(40 * KIB).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let budget = Budget::new(64 * KIB, 32 * KIB);
+        let account = budget.account("a");
+        let start = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))]);
+        let endless = StreamBody::new(start.chain(stream::pending()));
+        let within = Duration::from_millis(20);
+        let collected = collect(endless, 32 * KIB, &account, within).await;
+        assert_eq!(collected, Err(NotCollected::TooSlow(within)));
+        assert!(account.try_take(32 * KIB).is_some(), "its room is free again");
+    }
+}

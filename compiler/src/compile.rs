@@ -27,7 +27,8 @@ const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Audience of tokens for Turnpike where a policy names none.
 pub const DEFAULT_AUDIENCE: &str = "turnpike";
 
-/// Compiles a policy.
+/// Compiles a policy. Whether its namespace may use what it names, a credential or the agents of an OIDC
+/// issuer, is not asked here: the operator knows namespaces, and files have the owner of their folder.
 ///
 /// # Errors
 /// Every wrong field with its path.

@@ -129,7 +129,9 @@ pub struct ServiceAccountSelector {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.subject) || (has(self.claims) && size(self.claims) > 0)").message("set subject or claims: an issuer alone would select everybody it knows"))]
 pub struct OidcSelector {
-    /// The issuer, exactly as in the token's `iss`. The gateway must be configured to trust it.
+    /// The issuer, exactly as in the token's `iss`. The gateway must be configured to trust it, and a cluster
+    /// administrator must permit it by the annotation `turnpike.dev/allowed-oidc-issuers` on the policy's
+    /// namespace; policies in Turnpike's own namespace need no permission.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s]+$"))]
     pub issuer: String,
     /// The audience that the token must name. Default: `turnpike`.

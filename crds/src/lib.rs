@@ -65,6 +65,9 @@ pub mod marks {
     /// Annotation on a Namespace, set by cluster administrators: the Secrets of Turnpike's own namespace
     /// whose keys its policies may use, separated by commas.
     pub const ALLOWED_KEY_SECRETS: &str = "turnpike.dev/allowed-key-secrets";
+    /// Annotation on a Namespace, set by cluster administrators: the OIDC issuers whose agents its policies
+    /// may select, separated by commas.
+    pub const ALLOWED_OIDC_ISSUERS: &str = "turnpike.dev/allowed-oidc-issuers";
 }
 
 /// All custom resource definitions, in the order in which they are applied.

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use turnpike_crds::{AgentPolicy, marks};
-use turnpike_policy::definition::Effect;
+use turnpike_policy::definition::{AgentMatch, Effect};
 use turnpike_tests::process::eventually;
 
 const ACCEPTED: &str = "Accepted=True Accepted";
@@ -322,6 +322,78 @@ async fn credentials_need_the_permission_of_a_cluster_administrator() -> Result<
     bench
         .wait_conditions(&bench.own, "coder", unready(RESOLVED))
         .await
+}
+
+#[tokio::test]
+async fn agents_of_an_issuer_need_the_permission_of_a_cluster_administrator() -> Result<()> {
+    const UNREADY: [&str; 3] = [ACCEPTED, RESOLVED, "Programmed=False NoReplicas"];
+    const REFUSED: [&str; 3] = [
+        ACCEPTED,
+        "ResolvedRefs=False IssuerNotPermitted",
+        "Programmed=False RefsNotResolved",
+    ];
+    let bench = Bench::start().await?;
+    let _operator = bench.operator("operator-0", &[]).await?;
+    let agents = bench.control.namespace("agents").await?;
+    let oidc = json!({"oidc": {"issuer": "https://ci.test", "subject": "job"}});
+    let selecting = |namespace: &str, agents: Value| {
+        let mut spec = spec("storage.**");
+        spec["agents"] = agents;
+        policy(namespace, "ci", &spec)
+    };
+    let selected = |wanted: &'static [&'static str]| {
+        let (bench, agents) = (&bench, &agents);
+        eventually(SOON, move || async move {
+            let bundle = bench.bundle(agents).await?;
+            let found: Vec<_> = bundle.policies.iter().flat_map(|p| &p.agents).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|a| match a {
+                    AgentMatch::Oidc { issuer, .. } => issuer.as_str(),
+                    AgentMatch::ServiceAccount { .. } => "account",
+                })
+                .collect();
+            if found == wanted {
+                Ok(())
+            } else {
+                bail!("{found:?}, not {wanted:?}")
+            }
+        })
+    };
+    let annotate = async |value: &str| {
+        let annotation = format!("{}{value}", marks::ALLOWED_OIDC_ISSUERS);
+        bench
+            .kubectl(
+                &["annotate", "--overwrite", "namespace", &agents, &annotation],
+                None,
+            )
+            .await
+    };
+
+    let both = json!([oidc, {"serviceAccount": {"name": "coder"}}]);
+    bench.apply(&selecting(&agents, both)).await?;
+    bench.wait_conditions(&agents, "ci", REFUSED).await?;
+    selected(&["account"]).await?;
+    annotate("=https://other.test, https://ci.test").await?;
+    bench.wait_conditions(&agents, "ci", UNREADY).await?;
+    selected(&["https://ci.test", "account"]).await?;
+    annotate("=https://other.test").await?;
+    bench.wait_conditions(&agents, "ci", REFUSED).await?;
+    selected(&["account"]).await?;
+
+    // Without an agent nothing is left of the policy.
+    bench.apply(&selecting(&agents, json!([oidc]))).await?;
+    bench.wait_no_bundle(&agents).await?;
+    bench.wait_conditions(&agents, "ci", REFUSED).await?;
+    annotate("=https://ci.test").await?;
+    bench.wait_conditions(&agents, "ci", UNREADY).await?;
+    selected(&["https://ci.test"]).await?;
+    annotate("-").await?;
+    bench.wait_no_bundle(&agents).await?;
+
+    // Turnpike's own namespace needs no permission.
+    bench.apply(&selecting(&bench.own, json!([oidc]))).await?;
+    bench.wait_conditions(&bench.own, "ci", UNREADY).await
 }
 
 #[tokio::test]

@@ -35,10 +35,12 @@ pub(super) struct Inputs {
 /// What policies of a namespace may use, as a cluster administrator permits by annotations on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Grants {
-    /// Policies of Turnpike's own namespace need no permission: its owners own the credentials too.
+    /// Policies of Turnpike's own namespace need no permission: its owners own the credentials too, and say
+    /// which issuers are trusted.
     all: bool,
     service_accounts: BTreeSet<String>,
     secrets: BTreeSet<String>,
+    issuers: BTreeSet<String>,
 }
 
 /// Whether a Secret is there.
@@ -65,6 +67,7 @@ impl Grants {
             all: own,
             service_accounts: list(marks::ALLOWED_SERVICE_ACCOUNTS),
             secrets: list(marks::ALLOWED_KEY_SECRETS),
+            issuers: list(marks::ALLOWED_OIDC_ISSUERS),
         }
     }
 
@@ -76,6 +79,11 @@ impl Grants {
     /// Whether policies may use the key in this Secret.
     pub(super) fn permit_secret(&self, name: &str) -> bool {
         self.all || self.secrets.contains(name)
+    }
+
+    /// Whether policies may select agents that this OIDC issuer vouches for.
+    pub(super) fn permit_issuer(&self, issuer: &str) -> bool {
+        self.all || self.issuers.contains(issuer)
     }
 }
 
@@ -142,6 +150,14 @@ pub(super) fn key_secret(spec: &AgentPolicySpec) -> Option<&str> {
         .service_account_key
         .as_ref()
         .map(|k| k.secret_ref.name.as_str())
+}
+
+/// The OIDC issuers of the agents that a policy selects.
+pub(super) fn issuers(spec: &AgentPolicySpec) -> impl Iterator<Item = &str> {
+    spec.agents
+        .iter()
+        .filter_map(|a| a.oidc.as_ref())
+        .map(|o| o.issuer.as_str())
 }
 
 /// The Google service account that a policy impersonates.

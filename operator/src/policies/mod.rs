@@ -11,6 +11,9 @@
 //!   rule that would let a call through: Allow rules are left out, RequireApproval rules deny. They are not
 //!   merely dropped, for that could let another policy's Allow win; and they do not fall back to the
 //!   gateway's own credential, for that may be the mightier one.
+//! - A policy does not select agents of an OIDC issuer that its namespace may not use; where no agent is left
+//!   it is left out. Whoever writes policies of that namespace has no say over those agents, neither to
+//!   allow nor to refuse, and a ServiceAccount of its own is the only agent that a namespace owns.
 //! - A policy that refers to a missing Secret stays as it is: no call can be made with a key that is not
 //!   there, and the agent is told so.
 

@@ -1,13 +1,14 @@
 //! The bundle of a namespace and the verdict on each of its policies. Pure.
 
 use turnpike_compiler::{Bundle, Context, PolicyDef, compile};
-use turnpike_policy::definition::{Effect, RuleDef};
+use turnpike_crds::AgentPolicySpec;
+use turnpike_policy::definition::{AgentMatch, Effect, RuleDef};
 
 use kube::ResourceExt as _;
 
 use super::{
     AnyPolicy, LastGood,
-    dereference::{Grants, Inputs, Lookup, impersonates, key_secret},
+    dereference::{Grants, Inputs, Lookup, impersonates, issuers, key_secret},
 };
 
 /// A bundle's JSON may not be larger than this. A ConfigMap holds 1 MiB; the rest is room for its metadata.
@@ -45,6 +46,7 @@ pub(super) enum Accepted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refs {
     Resolved,
+    IssuerNotPermitted(String),
     ServiceAccountNotPermitted(String),
     SecretNotPermitted(String),
     /// Permitted, and out of the operator's own reach.
@@ -57,15 +59,27 @@ pub(super) enum Refs {
 /// What proxies run of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runs {
-    /// It, as it stands.
-    Current,
-    /// It, without its credential: only what it refuses.
-    Restricted,
-    /// The definition of an earlier generation.
-    LastGood(i64),
-    /// That definition, without its credential.
-    LastGoodRestricted(i64),
+    /// It, as far as it is permitted.
+    Current(Extent),
+    /// The definition of an earlier generation, as far as it is permitted.
+    LastGood(i64, Extent),
     Nothing,
+}
+
+/// How much of a definition its namespace is permitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// All its rules with its credential; otherwise only what it refuses.
+    pub(super) whole: bool,
+    /// All its agents; otherwise without those of some OIDC issuer.
+    pub(super) all_agents: bool,
+}
+
+impl Extent {
+    pub(super) const FULL: Self = Self {
+        whole: true,
+        all_agents: true,
+    };
 }
 
 impl PartialEq for Verdict {
@@ -86,23 +100,13 @@ pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &st
             Err(invalid) => Err(invalid.error.clone()),
         };
         let refs = policy.0.as_ref().map_or(Refs::Unknown, |p| {
-            refs(impersonates(&p.spec), key_secret(&p.spec), &inputs.grants, |s| {
-                inputs.secrets.get(s).copied()
-            })
+            refs(&p.spec, &inputs.grants, |s| inputs.secrets.get(s).copied())
         });
         let (accepted, definition, runs) = match compiled {
-            Ok(definition) => {
-                let (definition, restricted) = permitted(definition, &inputs.grants);
-                (
-                    Accepted::Yes,
-                    Some(definition),
-                    if restricted {
-                        Runs::Restricted
-                    } else {
-                        Runs::Current
-                    },
-                )
-            }
+            Ok(definition) => match permitted(definition, &inputs.grants) {
+                Some((definition, extent)) => (Accepted::Yes, Some(definition), Runs::Current(extent)),
+                None => (Accepted::Yes, None, Runs::Nothing),
+            },
             Err(message) => {
                 let (kept, runs) = keep(policy, last_good, &inputs.grants);
                 (Accepted::Invalid(message), kept, runs)
@@ -123,10 +127,10 @@ pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &st
         return Plan { bundle, verdicts };
     }
     // Too large: what changed is refused and what was in force stays. Deleted policies leave all the same,
-    // and a credential that is no longer permitted is not kept.
+    // and a credential or an agent that is no longer permitted is not kept.
     for (verdict, definition) in verdicts.iter_mut().zip(&mut definitions) {
         let unchanged = verdict.policy.uid().and_then(|uid| last_good.get(&uid)) == definition.as_ref();
-        if !unchanged && verdict.accepted == Accepted::Yes {
+        if definition.is_some() && !unchanged && verdict.accepted == Accepted::Yes {
             (*definition, verdict.runs) = keep(&verdict.policy, last_good, &inputs.grants);
             verdict.accepted = Accepted::TooLarge(bytes);
         }
@@ -144,24 +148,33 @@ fn keep(policy: &AnyPolicy, last_good: &LastGood, grants: &Grants) -> (Option<Po
     };
     let generation = definition.generation;
     match permitted(definition.clone(), grants) {
-        (definition, false) => (Some(definition), Runs::LastGood(generation)),
-        (definition, true) => (Some(definition), Runs::LastGoodRestricted(generation)),
+        Some((definition, extent)) => (Some(definition), Runs::LastGood(generation, extent)),
+        None => (None, Runs::Nothing),
     }
 }
 
-/// The definition itself if its credential is permitted, else what is left of it (and `true`).
-fn permitted(definition: PolicyDef, grants: &Grants) -> (PolicyDef, bool) {
+/// What of a definition is permitted; nothing where none of its agents is.
+fn permitted(mut definition: PolicyDef, grants: &Grants) -> Option<(PolicyDef, Extent)> {
+    let before = definition.agents.len();
+    definition.agents.retain(|agent| match agent {
+        AgentMatch::Oidc { issuer, .. } => grants.permit_issuer(issuer),
+        AgentMatch::ServiceAccount { .. } => true,
+    });
+    if definition.agents.is_empty() {
+        return None;
+    }
+    let all_agents = definition.agents.len() == before;
     let account = definition
         .impersonates()
         .is_none_or(|a| grants.permit_service_account(a));
     let secret = definition
         .key_secret()
         .is_none_or(|(s, _)| grants.permit_secret(s));
-    if account && secret {
-        (definition, false)
-    } else {
-        (restricted(definition), true)
+    let whole = account && secret;
+    if !whole {
+        definition = restricted(definition);
     }
+    Some((definition, Extent { whole, all_agents }))
 }
 
 /// Only what a policy refuses: no credential, no Allow, and what would have been held is refused.
@@ -185,16 +198,14 @@ fn restricted(definition: PolicyDef) -> PolicyDef {
     }
 }
 
-fn refs(
-    service_account: Option<&str>,
-    secret: Option<&str>,
-    grants: &Grants,
-    lookup: impl Fn(&str) -> Option<Lookup>,
-) -> Refs {
-    if let Some(email) = service_account.filter(|e| !grants.permit_service_account(e)) {
+fn refs(spec: &AgentPolicySpec, grants: &Grants, lookup: impl Fn(&str) -> Option<Lookup>) -> Refs {
+    if let Some(issuer) = issuers(spec).find(|i| !grants.permit_issuer(i)) {
+        return Refs::IssuerNotPermitted(issuer.to_owned());
+    }
+    if let Some(email) = impersonates(spec).filter(|e| !grants.permit_service_account(e)) {
         return Refs::ServiceAccountNotPermitted(email.to_owned());
     }
-    let Some(secret) = secret else {
+    let Some(secret) = key_secret(spec) else {
         return Refs::Resolved;
     };
     if !grants.permit_secret(secret) {

@@ -12,7 +12,7 @@ use turnpike_crds::{AgentPolicyStatus, condition};
 use super::{
     AnyPolicy,
     apply::Applied,
-    plan::{Accepted, Plan, Refs, Runs, Verdict},
+    plan::{Accepted, Extent, Plan, Refs, Runs, Verdict},
 };
 use crate::{
     events::News as Event,
@@ -151,17 +151,27 @@ fn accepted(verdict: &Verdict) -> Claim {
 }
 
 fn resolved(verdict: &Verdict) -> Claim {
-    let annotate = |annotation: &str, what: &str| {
+    let annotate = |annotation: &str, what: &str, until_then: &str| {
         format!(
             "{what} may not be used by this namespace: a cluster administrator permits it by the annotation \
-             {annotation} on the namespace; until then only what the policy refuses is in force"
+             {annotation} on the namespace; until then {until_then}"
         )
     };
+    const REFUSALS: &str = "only what the policy refuses is in force";
     let (status, reason, message) = match &verdict.refs {
         Refs::Resolved => (
             "True",
             "ResolvedRefs",
             "everything it refers to is there and permitted".to_owned(),
+        ),
+        Refs::IssuerNotPermitted(issuer) => (
+            "False",
+            "IssuerNotPermitted",
+            annotate(
+                turnpike_crds::marks::ALLOWED_OIDC_ISSUERS,
+                &format!("spec.agents: oidc.issuer {issuer}"),
+                "the policy does not select its agents",
+            ),
         ),
         Refs::ServiceAccountNotPermitted(email) => (
             "False",
@@ -169,6 +179,7 @@ fn resolved(verdict: &Verdict) -> Claim {
             annotate(
                 turnpike_crds::marks::ALLOWED_SERVICE_ACCOUNTS,
                 &format!("spec.credential.impersonate.serviceAccount: {email}"),
+                REFUSALS,
             ),
         ),
         Refs::SecretNotPermitted(name) => (
@@ -177,6 +188,7 @@ fn resolved(verdict: &Verdict) -> Claim {
             annotate(
                 turnpike_crds::marks::ALLOWED_KEY_SECRETS,
                 &format!("spec.credential.serviceAccountKey.secretRef: Secret {name}"),
+                REFUSALS,
             ),
         ),
         Refs::SecretNotOffered(name) => (
@@ -209,15 +221,15 @@ fn programmed(verdict: &Verdict, tally: Option<Tally>) -> Claim {
     let no = |reason, message| ("False", reason, message);
     let (status, reason, message) = match (&verdict.accepted, verdict.runs, tally) {
         (Accepted::Invalid(_) | Accepted::TooLarge(_), runs, _) => no("NotAccepted", in_force(runs)),
-        (Accepted::Yes, Runs::Current, Some(Tally { live: 0, .. })) => {
+        (Accepted::Yes, Runs::Current(Extent::FULL), Some(Tally { live: 0, .. })) => {
             no("NoReplicas", "no proxy replica is alive".to_owned())
         }
-        (Accepted::Yes, Runs::Current, Some(Tally { running, live })) if running == live => (
+        (Accepted::Yes, Runs::Current(Extent::FULL), Some(Tally { running, live })) if running == live => (
             "True",
             "Programmed",
             "every live proxy replica runs it".to_owned(),
         ),
-        (Accepted::Yes, Runs::Current, Some(Tally { running, live })) => no(
+        (Accepted::Yes, Runs::Current(Extent::FULL), Some(Tally { running, live })) => no(
             "Pending",
             format!("{running} of {live} live proxy replicas run it"),
         ),
@@ -232,17 +244,24 @@ fn programmed(verdict: &Verdict, tally: Option<Tally>) -> Claim {
 }
 
 fn in_force(runs: Runs) -> String {
-    match runs {
-        Runs::Current => "it is in force as it stands".to_owned(),
-        Runs::Restricted => "only what it refuses is in force".to_owned(),
-        Runs::LastGood(generation) => format!("generation {generation} stays in force"),
-        Runs::LastGoodRestricted(generation) => {
+    let (mut text, extent) = match runs {
+        Runs::Current(extent) if extent.whole => ("it is in force as it stands".to_owned(), extent),
+        Runs::Current(extent) => ("only what it refuses is in force".to_owned(), extent),
+        Runs::LastGood(generation, extent) if extent.whole => {
+            (format!("generation {generation} stays in force"), extent)
+        }
+        Runs::LastGood(generation, extent) => (
             format!(
                 "of generation {generation} only what it refuses stays in force: its credential is not permitted"
-            )
-        }
-        Runs::Nothing => "nothing of it is in force".to_owned(),
+            ),
+            extent,
+        ),
+        Runs::Nothing => return "nothing of it is in force".to_owned(),
+    };
+    if !extent.all_agents {
+        text.push_str(", without the agents whose issuer is not permitted");
     }
+    text
 }
 
 fn set(conditions: &mut Vec<Condition>, claim: Claim, generation: Option<i64>, now: Timestamp) {

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use turnpike_compiler::{Bundle, PolicyDef};
 use turnpike_crds::{AgentPolicyStatus, marks};
-use turnpike_policy::definition::Effect;
+use turnpike_policy::definition::{AgentMatch, Effect};
 
 use super::{
     AnyPolicy, LastGood, MAX_BUNDLE_BYTES,
@@ -248,6 +248,116 @@ fn a_credential_that_is_not_permitted_leaves_only_refusals() {
         bundle(&plan(&own, &LastGood::new(), "agents")),
         ["a@1 as x@acme.iam.gserviceaccount.com: +read ?deploy -keys"]
     );
+}
+
+#[test]
+fn agents_of_an_issuer_are_selected_only_where_it_is_permitted() {
+    let oidc = |issuer: &str| json!({"oidc": {"issuer": issuer, "subject": "job"}});
+    let account = || json!({"serviceAccount": {"name": "coder"}});
+    let selecting = |generation, agents: &[Value], methods| {
+        let mut spec = spec(methods);
+        spec["agents"] = json!(agents);
+        policy("a", generation, spec)
+    };
+    let agents = |plan: &Plan| -> Vec<String> {
+        let agents = plan.bundle.policies.iter().flat_map(|p| &p.agents);
+        agents
+            .map(|a| match a {
+                AgentMatch::Oidc { issuer, .. } => issuer.clone(),
+                AgentMatch::ServiceAccount { name, .. } => format!("{name:?}"),
+            })
+            .collect()
+    };
+    let permitted = || json!({marks::ALLOWED_OIDC_ISSUERS: "https://other.test, https://ci.test"});
+    let none = LastGood::new();
+    let both = [oidc("https://ci.test"), account()];
+
+    let whole = plan(
+        &inputs(&[selecting(1, &both, "storage.**")], permitted()),
+        &none,
+        "turnpike",
+    );
+    assert_eq!(agents(&whole), ["https://ci.test", "Some(\"coder\")"]);
+    assert_eq!(
+        conditions(&whole, "a", &replicas(&[&whole.bundle.digest()]))[1..],
+        [
+            "ResolvedRefs=True ResolvedRefs: everything it refers to is there and permitted",
+            "Programmed=True Programmed: every live proxy replica runs it",
+        ]
+    );
+
+    for annotations in [
+        json!({}),
+        json!({marks::ALLOWED_OIDC_ISSUERS: "*"}),
+        json!({marks::ALLOWED_OIDC_ISSUERS: "https://ci.test/,https://ci.test.example"}),
+        json!({marks::ALLOWED_SERVICE_ACCOUNTS: "https://ci.test"}),
+    ] {
+        let revoked = plan(
+            &inputs(&[selecting(2, &both, "storage.**")], annotations.clone()),
+            &last_good(&whole),
+            "turnpike",
+        );
+        assert_eq!(agents(&revoked), ["Some(\"coder\")"], "{annotations}");
+        assert_eq!(bundle(&revoked), ["a@2: +read ?deploy -keys"]);
+        // Also of the last good definition of one that does not compile any more.
+        let broken = plan(
+            &inputs(&[selecting(2, &both, "storage..get")], annotations),
+            &last_good(&whole),
+            "turnpike",
+        );
+        assert_eq!(agents(&broken), ["Some(\"coder\")"]);
+        assert_eq!(
+            conditions(&broken, "a", &Replicas::default())[2],
+            "Programmed=False NotAccepted: generation 1 stays in force, without the agents whose issuer is not \
+             permitted"
+        );
+    }
+    let revoked = plan(
+        &inputs(&[selecting(2, &both, "storage.**")], json!({})),
+        &last_good(&whole),
+        "turnpike",
+    );
+    let refused = "ResolvedRefs=False IssuerNotPermitted: spec.agents: oidc.issuer https://ci.test may not be \
+                   used by this namespace: a cluster administrator permits it by the annotation \
+                   turnpike.dev/allowed-oidc-issuers on the namespace; until then the policy does not select \
+                   its agents";
+    assert_eq!(
+        conditions(&revoked, "a", &replicas(&[&revoked.bundle.digest()])),
+        [
+            "Accepted=True Accepted: the policy compiles",
+            refused,
+            "Programmed=False RefsNotResolved: it is in force as it stands, without the agents whose issuer is \
+             not permitted",
+        ]
+    );
+
+    // Without an agent nothing is left of a policy, neither what it allows nor what it refuses.
+    let alone = [oidc("https://ci.test")];
+    let good = plan(
+        &inputs(&[selecting(1, &alone, "storage.**")], permitted()),
+        &none,
+        "turnpike",
+    );
+    assert_eq!(agents(&good), ["https://ci.test"]);
+    for methods in ["storage.**", "storage..get"] {
+        let gone = plan(
+            &inputs(&[selecting(2, &alone, methods)], json!({})),
+            &last_good(&good),
+            "turnpike",
+        );
+        assert_eq!(bundle(&gone), Vec::<String>::new(), "{methods}");
+        let conditions = conditions(&gone, "a", &Replicas::default());
+        assert_eq!(conditions[1], refused);
+        assert!(
+            conditions[2].ends_with(": nothing of it is in force"),
+            "{conditions:?}"
+        );
+    }
+
+    // Turnpike's own namespace says which issuers are trusted.
+    let mut own = inputs(&[selecting(1, &alone, "storage.**")], json!({}));
+    own.grants = Grants::of(None, true);
+    assert_eq!(agents(&plan(&own, &none, "agents")), ["https://ci.test"]);
 }
 
 #[test]

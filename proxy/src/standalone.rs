@@ -226,7 +226,7 @@ fn watch_folder(
                     tracing::error!(problem, "a policy cannot be used; the last good set stays");
                 }
             }
-            approvals.refresh();
+            approvals.refresh().await;
         }
     });
     Ok(watcher)

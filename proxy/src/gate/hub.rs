@@ -107,18 +107,6 @@ impl Hub {
             .count()
     }
 
-    /// The requests of this name, in any namespace.
-    pub fn by_name(&self, name: &str) -> Vec<ApprovalRequest> {
-        self.lock()
-            .iter()
-            .filter(|((_, n), _)| n == name)
-            .filter_map(|(_, sender)| match &*sender.borrow() {
-                State::There(request) => Some(ApprovalRequest::clone(request)),
-                State::Unknown | State::Deleted => None,
-            })
-            .collect()
-    }
-
     /// The changes of a request from now on. What the store has said already counts as the first change, so
     /// that a decision between creation and subscription is not missed.
     pub fn subscribe(&self, namespace: &str, name: &str) -> Changes {

@@ -83,8 +83,12 @@ impl Bench {
         }
     }
 
+    fn path(&self, request: &ApprovalRequest) -> std::path::PathBuf {
+        self._dir.path().join(format!("{}.yaml", request.name_any()))
+    }
+
     /// Writes a phase into the file, as settled reviews would, and reads the folder again.
-    fn decide(&self, request: &ApprovalRequest, phase: Phase) -> ApprovalRequest {
+    async fn decide(&self, request: &ApprovalRequest, phase: Phase) -> ApprovalRequest {
         let mut decided = request.clone();
         decided.status = Some(ApprovalRequestStatus {
             phase: Some(phase),
@@ -92,7 +96,7 @@ impl Bench {
         });
         let path = self._dir.path().join(format!("{}.yaml", request.name_any()));
         std::fs::write(path, serde_json::to_string(&decided).unwrap()).unwrap();
-        self.store.refresh();
+        self.store.refresh().await;
         decided
     }
 }
@@ -125,13 +129,13 @@ async fn one_call_has_one_open_request_and_another_call_another() {
     assert_ne!(changed.name_any(), first.name_any());
     for over in [Phase::Consumed, Phase::Expired] {
         let now = bench.gate.open(&held('a')).await.unwrap();
-        bench.decide(&now, over);
+        bench.decide(&now, over).await;
         let next = bench.gate.open(&held('a')).await.unwrap();
         assert_ne!(next.name_any(), now.name_any(), "{over:?}");
     }
     // A denial is an answer to the same call as long as it could have been approved.
     let now = bench.gate.open(&held('a')).await.unwrap();
-    bench.decide(&now, Phase::Denied);
+    bench.decide(&now, Phase::Denied).await;
     assert_eq!(
         bench.gate.open(&held('a')).await.unwrap().name_any(),
         now.name_any()
@@ -156,7 +160,7 @@ async fn an_agent_has_so_many_open_requests_and_no_more() {
     other.spec.agent.name = "agents/other".to_owned();
     bench.gate.open(&other).await.unwrap();
     // What is decided makes room.
-    bench.decide(open[0], Phase::Denied);
+    bench.decide(open[0], Phase::Denied).await;
     bench.gate.open(&held('e')).await.unwrap();
     assert!(matches!(
         bench.gate.open(&held('f')).await,
@@ -171,7 +175,7 @@ async fn an_approval_is_spent_once_and_only_while_it_is_one() {
     let spend = |request: ApprovalRequest| bench.gate.spend(request, Uuid::now_v7());
     assert!(matches!(spend(pending.clone()).await, Err(StoreError::Changed)));
 
-    let approved = bench.decide(&pending, Phase::Approved);
+    let approved = bench.decide(&pending, Phase::Approved).await;
     let (one, other) = tokio::join!(spend(approved.clone()), spend(approved.clone()));
     let mut ends = [one.is_ok(), other.is_ok()];
     ends.sort_unstable();
@@ -182,7 +186,7 @@ async fn an_approval_is_spent_once_and_only_while_it_is_one() {
 
     // Whoever rewrites what was asked for has approved something else.
     let pending = bench.gate.open(&held('b')).await.unwrap();
-    let approved = bench.decide(&pending, Phase::Approved);
+    let approved = bench.decide(&pending, Phase::Approved).await;
     let mut rewritten = approved.clone();
     rewritten.spec.call.verb = "DELETE".to_owned();
     assert!(matches!(spend(rewritten).await, Err(StoreError::Changed)));
@@ -206,7 +210,7 @@ async fn a_wait_ends_as_the_request_does() {
                 if !before {
                     tokio::task::yield_now().await;
                 }
-                bench.decide(&request, to);
+                bench.decide(&request, to).await;
             };
             let waited = match before {
                 true => {
@@ -238,7 +242,7 @@ async fn a_wait_ends_with_its_time_its_request_or_its_file() {
     let deleting = async {
         tokio::task::yield_now().await;
         std::fs::remove_file(&path).unwrap();
-        bench.store.refresh();
+        bench.store.refresh().await;
     };
     assert_eq!(end(&tokio::join!(waiting, deleting).0), "gone");
 
@@ -252,11 +256,76 @@ async fn a_wait_ends_with_its_time_its_request_or_its_file() {
     let request = bench.gate.open(&held('c')).await.unwrap();
     let path = bench._dir.path().join(format!("{}.yaml", request.name_any()));
     std::fs::write(&path, "spec: [").unwrap();
-    bench.store.refresh();
+    bench.store.refresh().await;
     assert_eq!(
         bench.hub.latest("agents", &request.name_any()),
         Some(Arc::new(request))
     );
+}
+
+/// Sets when a file was last changed, in days before now; a file is trusted to stay as it is after seconds.
+fn changed_before(path: &std::path::Path, days: u64) {
+    let then = std::time::SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(then).unwrap();
+}
+
+#[tokio::test]
+async fn only_files_that_changed_are_read_again_and_expiry_needs_no_file() {
+    let bench = Bench::new();
+    let mut short = held('a');
+    short.expires_after = Duration::from_secs(2);
+    let request = bench.gate.open(&short).await.unwrap();
+    let path = bench.path(&request);
+    let latest = || bench.hub.latest("agents", &request.name_any());
+    changed_before(&path, 1);
+    bench.store.refresh().await;
+    // The same length, inode and time of change: what is in it now is not looked at.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("POST", "HEAD")).unwrap();
+    changed_before(&path, 1);
+    let stamp = std::fs::metadata(&path).unwrap().modified().unwrap();
+    bench.store.refresh().await;
+    let read = latest().unwrap().spec.call.verb.clone();
+    // Both times were a day ago, but not the same nanosecond.
+    assert_eq!(read, "HEAD");
+    std::fs::write(&path, text.replace("POST", "EDIT")).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(stamp).unwrap();
+    bench.store.refresh().await;
+    assert_eq!(latest().unwrap().spec.call.verb, "HEAD");
+    // It expires all the same, and its file says so.
+    let expired = async {
+        while phase(&latest().unwrap()) != Phase::Expired {
+            bench.store.refresh().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), expired)
+        .await
+        .unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("phase: Expired"));
+}
+
+#[tokio::test]
+async fn files_of_what_is_over_for_a_week_are_removed() {
+    let bench = Bench::new();
+    for (letter, to, days, kept) in [
+        ('a', Phase::Consumed, 8, false),
+        ('b', Phase::Consumed, 6, true),
+        ('c', Phase::Expired, 8, false),
+        // A denial answers the same call until its time is over.
+        ('d', Phase::Denied, 8, true),
+        ('e', Phase::Approved, 8, true),
+    ] {
+        let request = bench.gate.open(&held(letter)).await.unwrap();
+        bench.decide(&request, to).await;
+        changed_before(&bench.path(&request), days);
+        bench.store.refresh().await;
+        let there = bench.path(&request).exists();
+        let told = bench.hub.latest("agents", &request.name_any()).is_some();
+        assert_eq!((there, told), (kept, kept), "{to:?} {days}");
+    }
 }
 
 #[tokio::test]
@@ -282,7 +351,6 @@ async fn the_hub_tells_every_change_and_misses_none_before_it_was_asked() {
     assert_eq!(early.next().await.as_deref(), Some(&request("one", "PUT")));
     assert_eq!(two.next().await, None);
     assert_eq!(hub.latest("agents", "two"), None);
-    assert_eq!(hub.by_name("one"), [request("one", "PUT")]);
     // Who waits for a request that no list has yet is not told that it is gone.
     let mut unborn = hub.subscribe("agents", "three");
     hub.replace_all(vec![request("one", "PUT")]);

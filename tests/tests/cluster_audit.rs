@@ -1,6 +1,7 @@
 //! Records outlive crashes and a topic that is away; where they can't, calls don't pass.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
@@ -63,6 +64,15 @@ impl Bench {
         .await?;
         Ok((agent, format!("{agents}/coder")))
     }
+}
+
+/// Tells what the tests of this binary have seen so far.
+fn tell(breakdown: &str, events: usize) {
+    static BREAKDOWNS: AtomicUsize = AtomicUsize::new(0);
+    static EVENTS: AtomicUsize = AtomicUsize::new(0);
+    let breakdowns = BREAKDOWNS.fetch_add(1, Ordering::Relaxed) + 1;
+    let arrived = EVENTS.fetch_add(events, Ordering::Relaxed) + events;
+    println!("audit: {breakdowns} breakdowns (the last: {breakdown}), {arrived} events arrived, 0 lost");
 }
 
 fn topic(name: &str) -> String {
@@ -140,6 +150,7 @@ async fn a_call_under_way_at_a_crash_is_on_record_and_is_not_made_again() -> Res
     ];
     ensure!(lines.ends_with(&wanted.map(str::to_owned)), "{lines:?}");
     assert_eq!(arrived(), 1);
+    tell("kill -9 after the intent", lines.len());
     Ok(())
 }
 
@@ -176,6 +187,7 @@ async fn calls_go_on_without_the_topic_and_their_events_arrive_later() -> Result
         calls.into_values().collect::<Vec<_>>(),
         vec![["intent", "outcome"]; 10]
     );
+    tell("topic out of reach", 20);
     Ok(())
 }
 
@@ -235,5 +247,6 @@ async fn a_full_spool_refuses_calls_until_there_is_room() -> Result<()> {
             .is_ok_and(|calls| calls.len() == passed + 2 && calls.values().all(|phases| *phases == whole))
     };
     bench.emulator.pull_until(&subscription, SOON, all).await?;
+    tell("spool full", 2 * (passed + 2));
     Ok(())
 }

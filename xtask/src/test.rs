@@ -26,6 +26,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.only_tests {
         checks()?;
     }
+    // The end-to-end tests run the programs, whichever tests are asked for.
+    shell::step("cargo build of the programs");
+    shell::run(cargo("build")?.args(["--workspace", "--bins"]))?;
     let mut command = cargo("test")?;
     if args.cargo.is_empty() {
         command.arg("--workspace");

@@ -255,7 +255,10 @@ impl Gate {
             call: call.to_string(),
             at: Time(Timestamp::now()),
         };
-        self.store.spend(request, by).await
+        let spent = self.store.spend(request, by).await?;
+        // The same call made again need not wait for the store to report what is known here.
+        self.hub.put(spent.clone());
+        Ok(spent)
     }
 }
 

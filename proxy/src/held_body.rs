@@ -89,8 +89,8 @@ where
             return Err(NotCollected::TooLarge(cap));
         }
         if needed > room {
-            // By doubling, as the memory itself grows.
-            let grown = needed.max(2 * room).min(cap);
+            // By doubling, as the memory itself grows; in whole steps, because a budget rounds what it gives.
+            let grown = needed.max(2 * room).next_multiple_of(LEAST).min(cap);
             taken.join(account.try_take(grown - room).ok_or(NotCollected::NoRoom)?);
             room = grown;
         }
@@ -135,6 +135,22 @@ mod tests {
         assert!(other.is_ok(), "another agent has its own share");
         drop(first);
         assert!(read(40 * KIB).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_takes_its_length_however_it_is_cut() {
+        let budget = Budget::new(500 * KIB, 500 * KIB);
+        for length in [1, 1000, 16_383, 16_385, 99_999] {
+            let frame = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; length])));
+            let frames = stream::iter(std::iter::repeat_with(frame).take(500 * KIB / length));
+            let body = StreamBody::new(frames);
+            let collected = collect(body, 500 * KIB, &budget.account("a"), SOON).await;
+            assert_eq!(
+                collected.map(|b| b.len()),
+                Ok(500 * KIB / length * length),
+                "frames of {length}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -369,6 +369,46 @@ async fn a_body_over_the_cap_is_not_held() -> Result<()> {
 }
 
 #[tokio::test]
+async fn held_calls_have_limits_and_say_so() -> Result<()> {
+    let standin = standin().await?;
+    let folder = Folder::new(&standin)?;
+    folder.write_policy("test", &POLICY.replace("holdFor: 20s", "holdFor: 1s"))?;
+    folder.configure(&json!({"limits": {"openRequestsPerAgent": 2, "heldBodyMib": 1, "heldTotalMib": 1}}))?;
+    let gate = folder.start().await?;
+    let agent = gate.agent("agents/coder")?;
+    let pending = (403, "APPROVAL_PENDING".to_owned());
+    let big = json!({"description": "x".repeat(900 << 10)}).to_string();
+    let path = format!("{FUNCTIONS}?functionId=one");
+    // Two copies of one call have one request, and one of them finds no room for its body.
+    let copy = async {
+        eventually(PATIENCE, || async {
+            ensure!(held(&gate).await? == 1, "the first is not held");
+            Ok(())
+        })
+        .await?;
+        agent.call("POST", &path, &big).await
+    };
+    let (one, other) = tokio::join!(agent.call("POST", &path, &big), copy);
+    assert_eq!(one?.refusal(), pending);
+    assert_eq!(other?.refusal(), (429, "HELD_BODIES_EXHAUSTED".to_owned()));
+    // What was held is given back with its connection.
+    assert_eq!(agent.call("POST", &path, &big).await?.refusal(), pending);
+
+    assert_eq!(deploy(&agent, "two").await?.refusal(), pending);
+    let third = deploy(&agent, "three").await?.refusal();
+    assert_eq!(third, (429, "TOO_MANY_HELD_CALLS".to_owned()));
+    gate.approvals()?[0].review("alice", "Deny", "no")?;
+    eventually(PATIENCE, || async {
+        let now = deploy(&agent, "three").await?.refusal();
+        ensure!(now == (403, "APPROVAL_PENDING".to_owned()), "{now:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(deployments(&standin), 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn sigterm_lets_a_call_end_and_takes_no_other() -> Result<()> {
     let standin = standin().await?;
     let mut gate = Standalone::start(&standin, POLICY).await?;

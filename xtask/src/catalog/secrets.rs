@@ -228,7 +228,9 @@ mod tests {
             for (_, schema, field, _) in rows {
                 let inner = json!({ *field: "bm90LWEtcmVhbC1zZWNyZXQ=" });
                 let mut answer = json!({"payload": inner, "masterAuth": inner, "list": [{"deep": inner}], *field: "bm90LWEtcmVhbC1zZWNyZXQ="});
-                let masked = set.mask_plan(&caller, std::slice::from_ref(&call)).apply(&mut answer);
+                let masked = set
+                    .mask_plan(&caller, std::slice::from_ref(&call))
+                    .apply(&mut answer);
                 if masked.is_empty() {
                     passing.insert(format!("{} {schema}.{field}", method.api));
                 }

@@ -19,6 +19,7 @@ use turnpike_audit::{
 };
 use turnpike_proxy::publish::{PubSub, PubSubConfig, PublishState, Publisher, PublisherConfig};
 use turnpike_proxy::spool::{Spool, SpoolConfig};
+use turnpike_tests::turnpike::relay::Relay;
 use uuid::Uuid;
 
 const TOPIC: &str = "projects/acme-audit/topics/turnpike";
@@ -240,6 +241,18 @@ fn check(events: &[StoredEvent], calls: std::ops::Range<u64>) {
     }
 }
 
+/// The way from the publisher's port to the emulator's. The port of one that was just cut may be taken for a
+/// moment.
+async fn relay_to(port: u16, emulator: u16) -> Relay {
+    let mut relay = None;
+    until("the port is free", async || {
+        relay = Relay::start(port, emulator).await.ok();
+        relay.is_some()
+    })
+    .await;
+    relay.expect("waited for")
+}
+
 async fn behind(publisher: &Publisher, why: &str) {
     until(
         why,
@@ -281,13 +294,18 @@ async fn nothing_is_lost_while_the_topic_is_away() {
     behind(&publisher, "publishing failed").await;
 
     // The emulator is up and knows no such topic.
-    let emulator = Emulator::start(port, dir.path()).await;
+    let own = free_port();
+    let emulator = Emulator::start(own, dir.path()).await;
+    let relay = relay_to(port, own).await;
     behind(&publisher, "Topic not found").await;
     call(&spool, 20..40).await;
     spool.flush().await.expect("durable");
     assert_eq!(spool.state().events_pending, 240);
 
+    // A topic without a subscription keeps nothing, so the publisher must not meet one.
+    drop(relay);
     emulator.create_topic().await;
+    let relay = relay_to(port, own).await;
     check(&emulator.pull(240).await, 0..40);
     until("it has caught up", async || {
         publisher.state() == PublishState::Publishing
@@ -310,8 +328,10 @@ async fn nothing_is_lost_while_the_topic_is_away() {
     drop(emulator);
     call(&spool, 440..460).await;
     behind(&publisher, "publishing failed").await;
-    let emulator = Emulator::start(port, dir.path()).await;
+    drop(relay);
+    let emulator = Emulator::start(own, dir.path()).await;
     emulator.create_topic().await;
+    let _relay = relay_to(port, own).await;
     let events = emulator.pull(120).await;
     check(&events, 440..460);
     let attributes = &events[0].attributes;

@@ -79,23 +79,33 @@ where
     B::Error: std::fmt::Display,
 {
     let mut room = LEAST.min(cap);
-    let mut taken = account.try_take(room).ok_or(NotCollected::NoRoom)?;
-    let mut whole = Vec::new();
+    let mut length = 0;
+    let mut kept = account.try_take(room).map(|taken| (Vec::new(), taken));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| NotCollected::BrokeOff(e.to_string()))?;
         let Some(data) = frame.data_ref() else { continue };
-        let needed = whole.len() + data.len();
-        if needed > cap {
+        length += data.len();
+        if length > cap {
             return Err(NotCollected::TooLarge(cap));
         }
-        if needed > room {
+        // Without room, the rest is read and thrown away: a client of HTTP/1.1 that is still sending would see a
+        // broken connection in the place of the refusal.
+        let Some((mut whole, mut taken)) = kept.take() else {
+            continue;
+        };
+        if length > room {
             // By doubling, as the memory itself grows; in whole steps, because a budget rounds what it gives.
-            let grown = needed.max(2 * room).next_multiple_of(LEAST).min(cap);
-            taken.join(account.try_take(grown - room).ok_or(NotCollected::NoRoom)?);
+            let grown = length.max(2 * room).next_multiple_of(LEAST).min(cap);
+            let Some(more) = account.try_take(grown - room) else {
+                continue;
+            };
+            taken.join(more);
             room = grown;
         }
         whole.extend_from_slice(data);
+        kept = Some((whole, taken));
     }
+    let (whole, taken) = kept.ok_or(NotCollected::NoRoom)?;
     Ok(taken.keep_with(whole))
 }
 
@@ -151,6 +161,23 @@ mod tests {
                 "frames of {length}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_finds_no_room_is_read_to_its_end_and_takes_none() {
+        let budget = Budget::new(64 * KIB, 64 * KIB);
+        let account = budget.account("a");
+        let taken = account.try_take(32 * KIB).expect("half");
+        let mut unread = 4;
+        let frames = stream::iter(std::iter::from_fn(|| {
+            unread = usize::checked_sub(unread, 1)?;
+            let data = Bytes::from(vec![b'x'; 15 * KIB]);
+            Some(Ok::<_, Infallible>(Frame::data(data)))
+        }));
+        let collected = collect(StreamBody::new(frames), 64 * KIB, &account, SOON).await;
+        assert_eq!((collected, unread), (Err(NotCollected::NoRoom), 0));
+        drop(taken);
+        assert!(account.try_take(64 * KIB).is_some(), "all is free again");
     }
 
     #[tokio::test]

@@ -31,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     shell::run(cargo("build")?.args(["--workspace", "--bins"]))?;
     let mut command = cargo("test")?;
     if args.cargo.is_empty() {
-        command.arg("--workspace");
+        // One run tells of everything that is wrong.
+        command.args(["--workspace", "--no-fail-fast"]);
     } else {
         command.args(&args.cargo);
     }

@@ -199,9 +199,9 @@ impl Credentials {
                 Err(error) => Err(CredentialError::Source {
                     source_name: source_name(source),
                     reason: if error.is_transient() {
-                        "it does not answer now"
+                        "it does not answer now (`credential` in turnpike.yaml says where it comes from)"
                     } else {
-                        "it is refused"
+                        "it is refused (`credential` in turnpike.yaml says where it comes from)"
                     }
                     .to_owned(),
                 }),

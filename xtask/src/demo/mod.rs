@@ -154,7 +154,9 @@ fn keep(stage: &Stage) -> Result<()> {
     for (name, value) in agent::environment(stage) {
         println!("export {name}={value}");
     }
-    println!("unset REQUESTS_CA_BUNDLE CURL_CA_BUNDLE    # gcloud would prefer them to the certificate above");
+    println!(
+        "unset REQUESTS_CA_BUNDLE CURL_CA_BUNDLE    # gcloud would prefer them to the certificate above"
+    );
     println!(
         "# curl:   curl --cacert $CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE -H \"Authorization: Bearer $(cat $CLOUDSDK_AUTH_ACCESS_TOKEN_FILE)\" https://storage.googleapis.com/storage/v1/b?project=acme-dev"
     );

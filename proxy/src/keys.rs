@@ -6,14 +6,14 @@
 
 use std::{
     fs, io,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::json;
+
+use crate::files;
 
 /// Its `iss`.
 pub const ISSUER: &str = "https://standalone.turnpike.invalid";
@@ -111,18 +111,8 @@ pub fn mint(
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let wrong = |source| KeyError::File {
+    files::write(path, bytes, mode).map_err(|source| KeyError::File {
         path: path.to_owned(),
         source,
-    };
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
-        .map_err(wrong)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(wrong)
+    })
 }

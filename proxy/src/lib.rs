@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod credential;
 pub mod egress;
+mod files;
 pub mod gate;
 mod held_body;
 mod hold;

@@ -3,7 +3,15 @@
 //! The first byte tells which: a TLS record begins with 0x16, everything else must be HTTP/1. CONNECT leads
 //! to TLS inside the tunnel. TLS is always taken apart; nothing is ever tunnelled blindly.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -289,17 +297,28 @@ impl Listener {
             proof,
         };
         let gateway = self.gateway.clone();
+        let activity = Arc::new(Activity::default());
+        let active = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (gateway, connection) = (gateway.clone(), connection.clone());
-            async move { Ok::<_, Infallible>(travel(gateway, connection, request).await) }
+            let (gateway, connection, call) = (gateway.clone(), connection.clone(), active.call());
+            async move {
+                let answer = travel(gateway, connection, request).await;
+                drop(call);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let io = TokioIo::new(stream);
         if http2 {
+            // HTTP/1 has this limit in hyper. Answers that still stream are let end.
+            let idle = activity.clone().idle_for(self.limits.head_within);
             let served = self.http2().serve_connection(io, service);
-            drain(served, stop).await
+            tokio::select! {
+                done = drain(served, stop, idle) => done,
+                () = activity.never_begun(self.limits.head_within) => Err("it made no call".to_owned()),
+            }
         } else {
             let served = self.http1().serve_connection(io, service);
-            drain(served, stop).await
+            drain(served, stop, std::future::pending()).await
         }
     }
 
@@ -333,8 +352,13 @@ fn is_within(host: &str, domain: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Serves a connection to its end, and tells it to come to one when the proxy stops.
-async fn drain<C>(connection: C, stop: CancellationToken) -> Result<(), String>
+/// Serves a connection to its end, and tells it to come to one when the proxy stops or it has idled long
+/// enough.
+async fn drain<C>(
+    connection: C,
+    stop: CancellationToken,
+    idle: impl Future<Output = ()>,
+) -> Result<(), String>
 where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
@@ -343,6 +367,54 @@ where
     tokio::select! {
         done = connection.as_mut() => return done.map_err(|e| e.to_string()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = idle => connection.as_mut().graceful_shutdown(),
     }
     connection.await.map_err(|e| e.to_string())
+}
+
+/// The calls of one connection.
+#[derive(Debug, Default)]
+struct Activity {
+    /// Calls under way, held ones included.
+    calls: AtomicUsize,
+    /// Calls so far.
+    begun: AtomicUsize,
+}
+
+/// A call that is under way.
+struct Underway(Arc<Activity>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Activity {
+    fn call(self: &Arc<Self>) -> Underway {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Underway(self.clone())
+    }
+
+    /// Returns after this time unless a call has begun by then: a peer that has not even said that it speaks
+    /// HTTP/2 cannot be told to stop.
+    async fn never_begun(&self, limit: Duration) {
+        tokio::time::sleep(limit).await;
+        if self.begun.load(Ordering::Relaxed) > 0 {
+            std::future::pending().await
+        }
+    }
+
+    /// Returns when no call was under way at the beginning and at the end of such a time, and none began in it.
+    async fn idle_for(self: Arc<Self>, limit: Duration) {
+        loop {
+            let before = self.begun.load(Ordering::Relaxed);
+            let idle = self.calls.load(Ordering::Relaxed) == 0;
+            tokio::time::sleep(limit).await;
+            if idle && before == self.begun.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
 }

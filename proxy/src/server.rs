@@ -125,7 +125,10 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         gateway,
         interceptor,
         domains: config.domains.clone(),
-        limits: ConnectionLimits::default(),
+        limits: ConnectionLimits {
+            head_within: config.idle,
+            ..ConnectionLimits::default()
+        },
     });
     listener.run(socket, stop).await;
     tracing::info!("no more calls; publishing what is left");

@@ -306,23 +306,7 @@ async fn a_service_account_key_signs_and_a_missing_one_is_told() -> Result<()> {
     );
     assert_eq!(standin.requests(), []);
 
-    // A key of its own, made now.
-    let pem = tokio::process::Command::new("openssl")
-        .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
-        .output()
-        .await
-        .context("run openssl")?;
-    let email = "deployer@acme-dev.iam.gserviceaccount.com";
-    let key = json!({
-        "type": "service_account",
-        "project_id": "acme-dev",
-        "private_key_id": "1",
-        "private_key": String::from_utf8(pem.stdout)?,
-        "client_email": email,
-        "client_id": "1",
-        "token_uri": format!("http://{}/token", standin.addr()),
-        "universe_domain": "googleapis.com",
-    });
+    let key = service_account_key(&standin).await?;
     let secret = gate.path().join("secrets/deployer");
     std::fs::create_dir_all(&secret)?;
     std::fs::write(secret.join("key.json"), key.to_string())?;
@@ -333,8 +317,135 @@ async fn a_service_account_key_signs_and_a_missing_one_is_told() -> Result<()> {
     let requests = standin.requests();
     let sent: Vec<_> = requests.iter().map(|r| r.line()).collect();
     assert_eq!(sent, [format!("GET {STORAGE}{BUCKET}")]);
-    let bearer = requests[0].header("authorization").context("a token")?;
-    let token = bearer.strip_prefix("Bearer ").context("a bearer")?;
+    signed_by(&key, requests[0].header("authorization")).await
+}
+
+#[tokio::test]
+async fn the_gateway_s_own_credential_is_found_where_every_google_library_looks() -> Result<()> {
+    let standin = Standin::start(Options::default()).await?;
+    let folder = Folder::new(&standin)?;
+    folder.write_policy("test", POLICY)?;
+    folder.configure(&json!({"credential": {"source": "ApplicationDefault", "accessTokenFile": null}}))?;
+    let key = service_account_key(&standin).await?;
+    let file = folder.path().join("adc.json");
+    std::fs::write(&file, key.to_string())?;
+    let file = file.to_str().context("UTF-8")?.to_owned();
+    let gate = folder
+        .start_with(&[("GOOGLE_APPLICATION_CREDENTIALS", &file)])
+        .await?;
+    let answer = gate
+        .agent("agents/coder")?
+        .get(&format!("{STORAGE}{BUCKET}"))
+        .await?;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    signed_by(&key, standin.requests()[0].header("authorization")).await
+}
+
+const OIDC: &str = r#"
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: pipelines, namespace: agents}
+spec:
+  agents:
+    - oidc: {issuer: "https://ci.example", subject: "repo:acme/app", claims: {environment: dev}}
+  rules:
+    - {name: all, effect: Allow, methods: ["**"]}
+"#;
+
+/// An issuer's keys come by URL; its agents are selected by subject and claims.
+#[tokio::test]
+async fn agents_of_an_oidc_issuer_are_known_by_the_keys_that_it_publishes() -> Result<()> {
+    let pem = rsa_key().await?;
+    let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())?;
+    let mut jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::RS256)?;
+    jwk.common.key_id = Some("ci-1".to_owned());
+    let keys = json!({"keys": [jwk]}).to_string();
+    let issuer = Upstream::plain(move |_| Response::new(whole(keys.clone()))).await?;
+    let upstream = Upstream::plain(echo).await?;
+    let folder = Folder::new(&upstream)?;
+    folder.write_policy("pipelines", OIDC)?;
+    folder.configure(&json!({"identity": {"issuers": [
+        {"issuer": "https://ci.example", "jwksUrl": format!("http://{}/keys", issuer.addr())},
+    ]}}))?;
+    let gate = folder.start().await?;
+    let token = |subject: &str, environment: &str, kid: &str| {
+        let claims = json!({
+            "iss": "https://ci.example",
+            "sub": subject,
+            "aud": "turnpike",
+            "exp": jiff::Timestamp::now().as_second() + 600,
+            "environment": environment,
+        });
+        let header = jsonwebtoken::Header {
+            kid: Some(kid.to_owned()),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256)
+        };
+        jsonwebtoken::encode(&header, &claims, &key)
+    };
+    let cases = [
+        (token("repo:acme/app", "dev", "ci-1")?, None),
+        (
+            token("repo:acme/app", "prod", "ci-1")?,
+            Some((403, "NO_RULE_ALLOWS")),
+        ),
+        (
+            token("repo:acme/other", "dev", "ci-1")?,
+            Some((403, "NO_RULE_ALLOWS")),
+        ),
+        // A ServiceAccount's name means nothing from an issuer that is no cluster.
+        (
+            token("system:serviceaccount:agents:coder", "dev", "ci-1")?,
+            Some((403, "NO_RULE_ALLOWS")),
+        ),
+        (
+            token("repo:acme/app", "dev", "ci-2")?,
+            Some((401, "TOKEN_SIGNATURE")),
+        ),
+    ];
+    for (token, refused) in cases {
+        let agent = gate.stranger()?.with_token(Some(&token));
+        let answer = agent.get(&format!("{STORAGE}{BUCKET}")).await?;
+        match refused {
+            None => assert_eq!(answer.status, 200, "{}", answer.text()),
+            Some((status, reason)) => assert_eq!(answer.refusal(), (status, reason.to_owned())),
+        }
+    }
+    assert_eq!(upstream.seen().len(), 1);
+    // An unknown key is asked for once in a while, not with every token.
+    assert_eq!(issuer.seen().len(), 1);
+    Ok(())
+}
+
+const EMAIL: &str = "deployer@acme-dev.iam.gserviceaccount.com";
+
+/// A key of its own, made now.
+async fn rsa_key() -> Result<String> {
+    let pem = tokio::process::Command::new("openssl")
+        .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
+        .output()
+        .await
+        .context("run openssl")?;
+    Ok(String::from_utf8(pem.stdout)?)
+}
+
+async fn service_account_key(standin: &Standin) -> Result<serde_json::Value> {
+    Ok(json!({
+        "type": "service_account",
+        "project_id": "acme-dev",
+        "private_key_id": "1",
+        "private_key": rsa_key().await?,
+        "client_email": EMAIL,
+        "client_id": "1",
+        "token_uri": format!("http://{}/token", standin.addr()),
+        "universe_domain": "googleapis.com",
+    }))
+}
+
+/// Checks that a bearer token was signed with this key, for the scope of all of Google Cloud.
+async fn signed_by(key: &serde_json::Value, bearer: Option<&str>) -> Result<()> {
+    let token = bearer
+        .and_then(|b| b.strip_prefix("Bearer "))
+        .context("a bearer token")?;
     let public = tokio::process::Command::new("openssl")
         .args(["pkey", "-pubout"])
         .stdin(std::process::Stdio::piped())
@@ -343,7 +454,7 @@ async fn a_service_account_key_signs_and_a_missing_one_is_told() -> Result<()> {
     let public = output(public, key["private_key"].as_str().unwrap_or("")).await?;
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
     validation.validate_aud = false;
-    validation.set_issuer(&[email]);
+    validation.set_issuer(&[EMAIL]);
     let claims = jsonwebtoken::decode::<serde_json::Value>(
         token,
         &jsonwebtoken::DecodingKey::from_rsa_pem(&public)?,

@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use http::Response;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use turnpike_tests::{
     process::eventually,
     turnpike::standalone::{
-        PATIENCE, Standalone,
+        Folder, PATIENCE, Standalone,
         client::{Body, Protocol, whole},
         upstream::{Seen, Upstream},
     },
@@ -92,6 +93,51 @@ async fn a_proof_given_with_connect_expires_in_an_open_connection_too() -> Resul
         Ok(())
     })
     .await
+}
+
+/// Connections that send nothing, half a head, or no further call are ended; held calls are not idle.
+#[tokio::test]
+async fn idle_and_slow_connections_are_ended() -> Result<()> {
+    let upstream = Upstream::plain(answer).await?;
+    let folder = Folder::new(&upstream)?;
+    folder.write_policy("test", &POLICY.replace("holdFor: 1s", "holdFor: 5s"))?;
+    folder.configure(&json!({"limits": {"idleSeconds": 1}}))?;
+    let gate = folder.start().await?;
+    let agent = gate.agent("agents/coder")?;
+    let ended = async |stream: &mut (dyn AsyncRead + Unpin + Send)| {
+        let mut rest = Vec::new();
+        // A reset says the same as an end.
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
+            .await
+            .map(drop)
+    };
+    let mut silent = agent.tcp().await?;
+    ended(&mut silent).await.context("a silent connection")?;
+    let mut slow = agent.tcp().await?;
+    slow.write_all(b"CONNECT storage.googleapis.com:443 HTTP/1.1\r\nHost:")
+        .await?;
+    ended(&mut slow).await.context("half a head")?;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let tunnel = agent.connect(&format!("{STORAGE}:443"), &[]).await?;
+        let mut tls = agent.tls(tunnel, STORAGE, protocol).await?;
+        ended(&mut tls)
+            .await
+            .with_context(|| format!("{protocol:?} without a call"))?;
+        let mut held = agent.open(STORAGE, protocol).await?;
+        let mut request = held.request(
+            "POST",
+            "/upload/storage/v1/b/held/o?uploadType=media&name=o",
+            whole("x"),
+        )?;
+        request
+            .headers_mut()
+            .insert("content-type", "text/plain".parse()?);
+        assert_eq!(
+            held.exchange(request).await?.refusal(),
+            (403, "APPROVAL_PENDING".to_owned())
+        );
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub struct Config {
     pub open_requests_per_agent: usize,
     /// How long the head of an answer may take.
     pub answer_within: Duration,
+    /// How long an agent's connection may idle, or take for the head of a request.
+    pub idle: Duration,
 }
 
 /// Where records go.
@@ -194,6 +196,12 @@ impl Check<'_> {
             }
             (raw::Sink::Local, Some(_)) => return Err(self.wrong("audit.topic", "sink Local has no topic")),
         };
+        if raw.limits.idle_seconds == 0 {
+            return Err(self.wrong(
+                "limits.idleSeconds",
+                "no connection could send anything in no time",
+            ));
+        }
         if raw.tls.domains.is_empty() {
             return Err(self.wrong("tls.domains", "name at least one domain"));
         }
@@ -235,6 +243,7 @@ impl Check<'_> {
             held_total_bytes: (raw.limits.held_total_mib as usize) << 20,
             open_requests_per_agent: raw.limits.open_requests_per_agent as usize,
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
+            idle: Duration::from_secs(raw.limits.idle_seconds),
         })
     }
 

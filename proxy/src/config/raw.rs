@@ -141,6 +141,7 @@ pub(super) struct Limits {
     pub(super) held_total_mib: u32,
     pub(super) open_requests_per_agent: u32,
     pub(super) answer_within_seconds: u64,
+    pub(super) idle_seconds: u64,
 }
 
 impl Default for Limits {
@@ -152,6 +153,7 @@ impl Default for Limits {
             held_total_mib: 128,
             open_requests_per_agent: 32,
             answer_within_seconds: 600,
+            idle_seconds: 60,
         }
     }
 }

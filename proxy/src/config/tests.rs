@@ -34,6 +34,7 @@ fn an_empty_file_has_a_default_for_everything() {
     );
     assert_eq!(config.open_requests_per_agent, 32);
     assert_eq!(config.answer_within, Duration::from_secs(600));
+    assert_eq!(config.idle, Duration::from_secs(60));
 }
 
 #[test]

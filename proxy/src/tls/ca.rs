@@ -14,6 +14,8 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
+use crate::files;
+
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
@@ -196,21 +198,10 @@ fn read(path: &Path) -> Result<String, CaError> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let wrong = |source| CaError::File {
+    files::write(path, bytes, mode).map_err(|source| CaError::File {
         path: path.to_owned(),
         source,
-    };
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
-        .map_err(wrong)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(wrong)
+    })
 }
 
 #[cfg(test)]

@@ -278,18 +278,17 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until the proxy ends.
+    /// Waits until Ctrl-C is pressed, or the proxy ends.
     pub(crate) fn wait(&self) -> Result<()> {
-        loop {
-            if get(self.admin, "/healthz").is_err() {
-                return Ok(());
-            }
-            std::thread::park_timeout(Duration::from_secs(1));
-        }
+        let (tell, told) = std::sync::mpsc::channel();
+        // Who waits is gone only when all is over.
+        ctrlc::set_handler(move || tell.send(()).unwrap_or_default())?;
+        while told.recv_timeout(Duration::from_secs(1)).is_err() && get(self.admin, "/healthz").is_ok() {}
+        Ok(())
     }
 }
 
-/// Ports of its own, the credential for the stand-in, and the stand-in in the place of Google.
+// Ports of its own, the credential for the stand-in, and the stand-in in the place of Google.
 fn adapt(config: &Path, proxy: SocketAddr, admin: SocketAddr, google: SocketAddr) -> Result<()> {
     let path = config.join("turnpike.yaml");
     let text = fs::read_to_string(&path)?;

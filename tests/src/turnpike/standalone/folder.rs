@@ -146,13 +146,22 @@ impl Folder {
     /// # Errors
     /// It cannot be started.
     pub fn spawn(&self) -> Result<Process> {
+        self.spawn_with(&[])
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn_with(&self, environment: &[(&str, &str)]) -> Result<Process> {
         let mut command = clean_command(binary("turnpike-proxy")?, self.dir.path());
         let path = self.path();
         let name = path.file_name().context("the folder has a name")?;
         command
             .current_dir(self.dir.path())
             .args(["standalone", "--config"])
-            .arg(name);
+            .arg(name)
+            .envs(environment.iter().copied());
         Process::start("turnpike-proxy", self.dir.path(), command)
     }
 
@@ -161,7 +170,15 @@ impl Folder {
     /// # Errors
     /// It does not get ready.
     pub async fn start(self) -> Result<Standalone> {
-        let process = self.spawn()?;
+        self.start_with(&[]).await
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Errors
+    /// It does not get ready.
+    pub async fn start_with(self, environment: &[(&str, &str)]) -> Result<Standalone> {
+        let process = self.spawn_with(environment)?;
         let mut standalone = Standalone {
             folder: self,
             process,

@@ -103,6 +103,12 @@ impl Upstream {
         })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// What has arrived, oldest first.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {

@@ -2,7 +2,6 @@
 //! topic, there, and away again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +18,7 @@ use turnpike_audit::{
 };
 use turnpike_proxy::publish::{PubSub, PubSubConfig, PublishState, Publisher, PublisherConfig};
 use turnpike_proxy::spool::{Spool, SpoolConfig};
+use turnpike_tests::process::free_port;
 use turnpike_tests::turnpike::relay::Relay;
 use uuid::Uuid;
 
@@ -153,12 +153,6 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     panic!("not within a minute: {what}");
 }
 
-/// A port that was free a moment ago. The emulator takes no listening socket.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
 /// Appends calls, an intent and an outcome each, of three sessions in turn.
 async fn call(spool: &Spool, calls: std::ops::Range<u64>) {
     for n in calls {
@@ -264,7 +258,7 @@ async fn behind(publisher: &Publisher, why: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_the_topic_is_away() {
     let dir = tempfile::tempdir().expect("a directory");
-    let port = free_port();
+    let port = free_port().expect("a free port");
     let spool = Spool::open(SpoolConfig {
         dir: dir.path().join("spool"),
         max_bytes: 64 << 20,
@@ -294,7 +288,7 @@ async fn nothing_is_lost_while_the_topic_is_away() {
     behind(&publisher, "publishing failed").await;
 
     // The emulator is up and knows no such topic.
-    let own = free_port();
+    let own = free_port().expect("a free port").expect("a free port");
     let emulator = Emulator::start(own, dir.path()).await;
     let relay = relay_to(port, own).await;
     behind(&publisher, "Topic not found").await;

@@ -10,7 +10,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{OnceLock, PoisonError, mpsc};
+use std::sync::{
+    OnceLock, PoisonError,
+    atomic::{AtomicU32, Ordering},
+    mpsc,
+};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -174,13 +178,27 @@ impl Drop for Process {
     }
 }
 
-/// A TCP port of the loopback interface that was free just now.
+/// Where ports for servers of tests begin. The system gives its own choices, those of connections on their way
+/// out among them, from 32768 on: a port from there could be taken between this function and the server's bind.
+const FIRST_PORT: u32 = 12_000;
+const PORTS: u32 = 20_000;
+
+/// A TCP port of the loopback interface that nobody listens on. No other call of this process gets it, and
+/// processes begin at different ones.
 ///
 /// # Errors
 /// No port is free.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("bind a free port")?;
-    Ok(listener.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(397);
+    for _ in 0..PORTS {
+        let next = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST_PORT + next % PORTS)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {FIRST_PORT} to {} is free", FIRST_PORT + PORTS)
 }
 
 /// Asks until the answer is `Ok`, or fails with the last error once `timeout` has passed.

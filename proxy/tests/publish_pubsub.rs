@@ -288,7 +288,7 @@ async fn nothing_is_lost_while_the_topic_is_away() {
     behind(&publisher, "publishing failed").await;
 
     // The emulator is up and knows no such topic.
-    let own = free_port().expect("a free port").expect("a free port");
+    let own = free_port().expect("a free port");
     let emulator = Emulator::start(own, dir.path()).await;
     let relay = relay_to(port, own).await;
     behind(&publisher, "Topic not found").await;

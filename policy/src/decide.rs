@@ -109,9 +109,9 @@ pub enum Denial {
     /// No rule allows it. The number is that of the call's first resource without a rule.
     NothingMatched {
         /// Number of the call.
-        call: u8,
+        call: u16,
         /// Number of the resource within it.
-        resource: u8,
+        resource: u16,
     },
     /// The policies that let it pass name different credentials: these two rules.
     CredentialConflict(RuleId, RuleId),
@@ -122,13 +122,17 @@ pub fn decide(set: &PolicySet, facts: &Facts<'_>) -> Decision {
     let mut hits = Hits::new();
     let mut enforced = Combined::default();
     let mut with_dry_run = Combined::default();
-    if facts.calls.is_empty() {
-        // Nothing to decide on can't be allowed.
+    let countable = |n: usize| u16::try_from(n).is_ok();
+    if facts.calls.is_empty()
+        || !countable(facts.calls.len())
+        || !facts.calls.iter().all(|c| countable(c.resources.len()))
+    {
+        // Nothing to decide on can't be allowed, and no more than can be counted.
         enforced.nothing(0, 0);
         with_dry_run.nothing(0, 0);
     }
-    for (c, call) in (0u8..).zip(facts.calls) {
-        for r in 0..call.resources.len().max(1) as u8 {
+    for (c, call) in (0..u16::MAX).zip(facts.calls) {
+        for (r, _) in (0..u16::MAX).zip(0..call.resources.len().max(1)) {
             let start = hits.len();
             set.collect(facts.caller, call, (c, r), &mut hits);
             enforced.unit(c, r, hits[start..].iter().filter(|h| h.mode == HitMode::Enforce));
@@ -167,7 +171,7 @@ enum Outcome {
 }
 
 impl Combined {
-    fn unit<'h>(&mut self, call: u8, resource: u8, hits: impl Iterator<Item = &'h Hit>) {
+    fn unit<'h>(&mut self, call: u16, resource: u16, hits: impl Iterator<Item = &'h Hit>) {
         let strictest = hits.max_by_key(|h| (h.effect, std::cmp::Reverse(h.rule)));
         match strictest {
             None => self.nothing(call, resource),
@@ -179,7 +183,7 @@ impl Combined {
         }
     }
 
-    fn nothing(&mut self, call: u8, resource: u8) {
+    fn nothing(&mut self, call: u16, resource: u16) {
         self.raise(Outcome::Deny(Denial::NothingMatched { call, resource }));
     }
 

@@ -14,6 +14,7 @@ pub mod definition;
 pub mod digest;
 pub mod explain;
 pub mod glob;
+pub mod grpc;
 pub mod mask;
 pub mod secrets;
 pub mod set;

@@ -200,9 +200,9 @@ pub struct Hit {
     /// Whether its policy decides.
     pub mode: HitMode,
     /// Number of the call, where one request is taken for several methods.
-    pub call: u8,
+    pub call: u16,
     /// Number of the resource within the call.
-    pub resource: u8,
+    pub resource: u16,
     /// Which of the rule's method globs matched.
     pub method_glob: u16,
     /// Which of its resource globs matched; `None` where the rule names no resources.
@@ -333,7 +333,7 @@ impl PolicySet {
 
     /// Collects the rules that match one resource of one call. A rule that allows must match whatever the
     /// resource's name stands for; one that restricts matches if it could be true of any of that.
-    pub(crate) fn collect(&self, caller: &Caller, call: &Call, at: (u8, u8), hits: &mut Hits) {
+    pub(crate) fn collect(&self, caller: &Caller, call: &Call, at: (u16, u16), hits: &mut Hits) {
         let sought = match call.resources.get(usize::from(at.1)) {
             Some(resource) => Sought::new(&resource.name, resource.scope),
             // A method that names no resource acts on the empty name: only globs for everything match it.
@@ -358,7 +358,7 @@ impl PolicySet {
         hits.truncate(kept);
     }
 
-    fn take(&self, node: &Node, sought: Sought<'_>, at: (u8, u8), check: Option<&Caller>, hits: &mut Hits) {
+    fn take(&self, node: &Node, sought: Sought<'_>, at: (u16, u16), check: Option<&Caller>, hits: &mut Hits) {
         let mut consider = |entries: &[Entry]| {
             for entry in entries {
                 let RuleRef { policy, rule } = self.rule(entry.rule);

@@ -19,11 +19,13 @@ use crate::{
     body::AnswerBody,
     budget::{Account, Taken},
     egress::UpstreamBody,
+    grpc,
     journey::Limits,
     metrics::Metrics,
     outcome::Outcome,
     recording::Recordings,
     refusal::Refusal,
+    shape::Form,
 };
 
 /// Headers that end here, besides those of the connection.
@@ -83,8 +85,9 @@ pub async fn pass_on(
     answer: Response<UpstreamBody>,
     mut outcome: Outcome,
     reading: Option<Reading>,
+    form: Form,
     limits: &Limits,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
 ) -> Response<AnswerBody> {
     let (mut parts, body) = answer.into_parts();
     strip(&mut parts.headers);
@@ -96,6 +99,17 @@ pub async fn pass_on(
     if empty {
         outcome.completed();
         return Response::from_parts(parts, AnswerBody::Whole(None));
+    }
+    if let (Form::Grpc(call), Some(reading)) = (&form, reading.as_ref().filter(|r| r.masks)) {
+        let answer = Response::from_parts(parts, body);
+        return grpc::mask(
+            answer,
+            outcome,
+            reading.clone(),
+            call.output.clone(),
+            limits,
+            metrics,
+        );
     }
     let Some(reading) = reading.as_ref().filter(|r| r.masks) else {
         let plain = is_json(&parts.headers) && !parts.headers.contains_key(header::CONTENT_ENCODING);
@@ -184,7 +198,8 @@ async fn read_and_mask(
     Ok(bytes)
 }
 
-fn strip(headers: &mut HeaderMap) {
+/// Takes away what ends here.
+pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in DROPPED {
         headers.remove(*name);
     }

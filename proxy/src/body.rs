@@ -11,9 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use crate::{egress::UpstreamBody, outcome::Outcome, recording::Copy};
+
+/// An error of a body, whoever made it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way upstream.
 #[derive(Debug)]
@@ -27,6 +31,13 @@ pub enum RequestBody {
         /// How many have passed.
         passed: Arc<AtomicU64>,
     },
+    /// Taken apart and built again as it arrives: an upload, messages of gRPC. Bytes are counted.
+    Rebuilt {
+        /// What goes upstream.
+        inner: UnsyncBoxBody<Bytes, BoxError>,
+        /// How many have passed.
+        passed: Arc<AtomicU64>,
+    },
 }
 
 impl RequestBody {
@@ -34,39 +45,64 @@ impl RequestBody {
     pub fn whole(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes).filter(|b| !b.is_empty()))
     }
+
+    /// A body that is to be passed on as it arrives.
+    pub fn arriving(inner: Incoming, passed: &Arc<AtomicU64>) -> Self {
+        match inner.is_end_stream() {
+            true => Self::whole(Bytes::new()),
+            false => Self::Streaming {
+                inner,
+                passed: passed.clone(),
+            },
+        }
+    }
+
+    /// A body that is built again as it arrives.
+    pub fn rebuilt<B>(inner: B, passed: &Arc<AtomicU64>) -> Self
+    where
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        Self::Rebuilt {
+            inner: UnsyncBoxBody::new(inner),
+            passed: passed.clone(),
+        }
+    }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let (frame, passed) = match &mut *self {
+            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Self::Streaming { inner, passed } => {
                 let frame = ready!(Pin::new(inner).poll_frame(cx));
-                match frame {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => {
-                            passed.fetch_add(data.len() as u64, Ordering::Relaxed);
-                            Poll::Ready(Some(Ok(Frame::data(data))))
-                        }
-                        // Trailers are the agent's to say and nobody's to trust; they are a body's last frame.
-                        Err(_) => Poll::Ready(None),
-                    },
-                    other => Poll::Ready(other),
-                }
+                (frame.map(|f| f.map_err(BoxError::from)), passed)
             }
-        }
+            Self::Rebuilt { inner, passed } => (ready!(Pin::new(inner).poll_frame(cx)), passed),
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    passed.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    Some(Ok(Frame::data(data)))
+                }
+                // Trailers are the agent's to say and nobody's to trust; they are a body's last frame.
+                Err(_) => None,
+            },
+            other => other,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Streaming { inner, .. } => inner.is_end_stream(),
+            Self::Rebuilt { inner, .. } => inner.is_end_stream(),
         }
     }
 
@@ -74,6 +110,7 @@ impl Body for RequestBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Streaming { inner, .. } => inner.size_hint(),
+            Self::Rebuilt { inner, .. } => inner.size_hint(),
         }
     }
 }
@@ -92,6 +129,8 @@ pub enum AnswerBody {
         /// Keeps a copy, where a policy wants one.
         copy: Option<Box<Copy>>,
     },
+    /// Masked message by message. The outcome is part of what makes it.
+    Rebuilt(UnsyncBoxBody<Bytes, BoxError>),
 }
 
 impl AnswerBody {
@@ -103,12 +142,12 @@ impl AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Self::Streaming { inner, outcome, copy } => {
@@ -135,8 +174,9 @@ impl Body for AnswerBody {
                         copy.keep();
                     }
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|f| f.map_err(BoxError::from)))
             }
+            Self::Rebuilt(inner) => Pin::new(inner).poll_frame(cx),
         }
     }
 
@@ -144,6 +184,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Streaming { inner, .. } => inner.is_end_stream(),
+            Self::Rebuilt(inner) => inner.is_end_stream(),
         }
     }
 
@@ -151,6 +192,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Streaming { inner, .. } => inner.size_hint(),
+            Self::Rebuilt(inner) => inner.size_hint(),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::{budget::Account, refusal::Refusal};
 
 /// What a held call takes at least: its connection has buffers too.
 const LEAST: usize = 16 * 1024;
+/// How long a body that is read whole may take to arrive.
+pub(crate) const COLLECT_WITHIN: Duration = Duration::from_secs(60);
 /// When a call that found no room may be made again, in seconds.
 const RETRY_AFTER: u32 = 10;
 
@@ -22,7 +24,8 @@ const RETRY_AFTER: u32 = 10;
 pub(crate) enum NotCollected {
     /// Over the cap.
     #[error(
-        "the call needs an approval, which covers its whole body, and bodies over {0} bytes are not held"
+        "the call's body has to be read whole, for what it names or for the approval that covers it, and bodies \
+         over {0} bytes are not held"
     )]
     TooLarge(usize),
     /// The budget is used up.

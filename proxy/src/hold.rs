@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
@@ -18,9 +17,11 @@ use turnpike_policy::{
 };
 
 use crate::{
+    body::RequestBody,
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
-    held_body::collect,
+    grpc::Deadline,
+    held_body::{COLLECT_WITHIN, collect},
     journey::{ApproveHint, Gateway, Refused, denied},
     normalise::NOISE,
     policies::InForce,
@@ -32,10 +33,10 @@ use crate::{
 pub(crate) struct Wanted<'a> {
     pub(crate) hold: Hold,
     pub(crate) in_force: &'a InForce,
+    /// When the agent stops waiting, where it says so.
+    pub(crate) deadline: Option<Deadline>,
 }
 
-/// How long the body of a call to be held may take to arrive.
-const COLLECT_WITHIN: Duration = Duration::from_secs(60);
 /// Longest body that an approver is shown, in bytes of JSON.
 const SHOWN_BYTES: usize = 8 * 1024;
 /// When a call that is one too many may be made again, in seconds.
@@ -53,7 +54,7 @@ pub(crate) async fn hold(
     record: &mut CallRecord,
     caller: &Caller,
     canonical: &Canonical,
-    body: Incoming,
+    body: RequestBody,
     wanted: &Wanted<'_>,
 ) -> Result<(Permit, Bytes), Refused> {
     if starts_session(canonical) {
@@ -65,9 +66,13 @@ pub(crate) async fn hold(
     }
     let limits = &gateway.limits;
     let account = limits.held.account(&caller.name());
-    let body = collect(body, limits.held_bytes, &account, COLLECT_WITHIN)
-        .await
-        .map_err(|why| why.refusal())?;
+    let body = match body {
+        // Read already, to know what it is.
+        RequestBody::Whole(bytes) => bytes.unwrap_or_else(Bytes::new),
+        body => collect(body, limits.held_bytes, &account, COLLECT_WITHIN)
+            .await
+            .map_err(|why| why.refusal())?,
+    };
     record
         .request_bytes
         .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -89,7 +94,7 @@ pub(crate) async fn hold(
         )));
     }
     let counted = gateway.metrics.hold();
-    let waited = gateway.gate.wait(request, held.hold_for).await;
+    let waited = gateway.gate.wait(request, patience(&held, wanted.deadline)).await;
     drop(counted);
     let approved = match waited {
         Waited::Approved(request) => request,
@@ -134,6 +139,15 @@ pub(crate) async fn hold(
         })?;
     note(record, &spent);
     Ok((permit, body))
+}
+
+/// How long the call waits here. An agent with a deadline is told of the request before it gives up.
+fn patience(held: &Held, deadline: Option<Deadline>) -> Duration {
+    let Some(deadline) = deadline else {
+        return held.hold_for;
+    };
+    let left = deadline.left().unwrap_or(Duration::ZERO);
+    held.hold_for.min(left - (left / 10).min(Duration::from_secs(1)))
 }
 
 /// Whether the call only opens a session that takes the content later.

@@ -6,21 +6,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use smallvec::SmallVec;
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_policy::{
-    Facts, Permit, Verdict,
-    call::{Call, Traits},
-    caller::Caller,
-    canonical::Alt,
-    catalog::Catalog,
-    decide,
-    decide::Denial,
+    Facts, Permit, Verdict, call::Traits, caller::Caller, canonical::Alt, catalog::Catalog, decide,
+    decide::Denial, grpc::GrpcCatalog,
 };
 use uuid::Uuid;
 
@@ -29,17 +23,19 @@ use crate::{
     body::{AnswerBody, RequestBody},
     budget::Budget,
     credential::Credentials,
-    egress::{Canonical, Egress, Outbound},
+    egress::{Canonical, Egress, EgressError, Outbound, Within},
     gate::Gate,
+    grpc::{self, Descriptors},
     hold,
     identity::{Identifier, IdentityError, bearer},
     metrics::Metrics,
-    normalise::{normalise, user_agent},
+    normalise::user_agent,
     outcome::Outcome,
     policies::{InForce, Policies},
     record::{CallRecord, Recorder},
     recording::Recordings,
     refusal::Refusal,
+    shape::{Form, Shaped, shape},
 };
 
 /// Limits on what is held in memory.
@@ -69,6 +65,10 @@ pub enum ApproveHint {
 pub struct Gateway {
     /// All methods.
     pub catalog: &'static Catalog,
+    /// The same by gRPC.
+    pub grpc: &'static GrpcCatalog,
+    /// What messages look like.
+    pub descriptors: Descriptors,
     /// Policies in force.
     pub policies: Arc<Policies>,
     /// Verifies tokens.
@@ -110,6 +110,7 @@ struct Cleared {
     permit: Permit,
     caller: Arc<Caller>,
     in_force: Arc<InForce>,
+    form: Form,
 }
 
 /// Boxed, because it is large and rare.
@@ -122,9 +123,36 @@ pub async fn travel(
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let mut record = arrive(&gateway, &connection, &request);
+    let wire = Wire::of(&request);
     match clear(&gateway, &connection, request, &mut record).await {
-        Ok(cleared) => forward(&gateway, cleared, record).await,
-        Err(refusal) => refuse(&gateway, &mut record, *refusal),
+        Ok(cleared) => forward(&gateway, cleared, record, wire).await,
+        Err(refusal) => refuse(&gateway, &mut record, *refusal, wire),
+    }
+}
+
+/// The shape that the agent reads a refusal in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// JSON with an HTTP status.
+    Rest,
+    /// A status of gRPC.
+    Grpc,
+}
+
+impl Wire {
+    fn of<B>(request: &Request<B>) -> Self {
+        match request.version() == http::Version::HTTP_2 && grpc::is_grpc(request.headers()) {
+            true => Self::Grpc,
+            false => Self::Rest,
+        }
+    }
+
+    /// A refusal as an answer.
+    pub(crate) fn answer(self, refusal: Refusal, call: Uuid) -> Response<AnswerBody> {
+        match self {
+            Self::Rest => refusal.into_response(call),
+            Self::Grpc => grpc::response(&refusal, call),
+        }
     }
 }
 
@@ -156,7 +184,7 @@ fn arrive(gateway: &Gateway, connection: &Connection, request: &Request<Incoming
 
 /// Records a refusal and answers with it. A refusal that cannot be recorded is answered all the same:
 /// nothing has left.
-fn refuse(gateway: &Gateway, record: &mut CallRecord, refusal: Refusal) -> Response<AnswerBody> {
+fn refuse(gateway: &Gateway, record: &mut CallRecord, refusal: Refusal, wire: Wire) -> Response<AnswerBody> {
     record.verdict = Recorded::Deny;
     record.reason = refusal.reason;
     record.message = Some(refusal.message.clone());
@@ -165,7 +193,7 @@ fn refuse(gateway: &Gateway, record: &mut CallRecord, refusal: Refusal) -> Respo
         gateway.metrics.refusal_unrecorded();
         tracing::error!(call = %record.id, %error, "a refusal cannot be recorded");
     }
-    refusal.into_response(record.id)
+    wire.answer(refusal, record.id)
 }
 
 /// Everything up to the point where the call may go upstream.
@@ -178,9 +206,14 @@ async fn clear(
     let (parts, body) = request.into_parts();
     let caller = identify(gateway, connection, &parts.headers).await?;
     record.caller = Some(caller.clone());
-    let canonical = normalise(&parts, &connection.authority)?;
-    record.path = canonical.target.path().to_owned();
-    record.calls = classify(gateway, &canonical)?;
+    let shaped = shape(gateway, record, &caller, &connection.authority, parts, body).await?;
+    let Shaped {
+        canonical,
+        body,
+        calls,
+        form,
+    } = shaped;
+    record.calls = calls;
 
     let in_force = gateway.policies.load().clone();
     record.set = Some(in_force.set.clone());
@@ -198,19 +231,24 @@ async fn clear(
         Verdict::Deny(denial) => return Err(Box::new(denied(&in_force, record, denial, &caller))),
         Verdict::Allow(permit) => {
             record.reason = "RULE_ALLOWED";
-            let body = match http_body::Body::is_end_stream(&body) {
-                true => RequestBody::whole(Bytes::new()),
-                false => RequestBody::Streaming {
-                    inner: body,
-                    passed: record.request_bytes.clone(),
-                },
-            };
             (permit, body, in_force)
         }
         Verdict::Hold(wanted) => {
+            let deadline = match &form {
+                Form::Grpc(call) if call.both_ways => {
+                    return Err(Box::new(Refusal::denied(
+                        "STREAM_NOT_HELD",
+                        "The call needs an approval, which covers all that is sent, and messages of this method go both \
+                         ways at once. Use a method of the API that takes one request.",
+                    )));
+                }
+                Form::Grpc(call) => call.deadline,
+                Form::Plain => None,
+            };
             let held = hold::Wanted {
                 hold: wanted,
                 in_force: &in_force,
+                deadline,
             };
             let (permit, body) = hold::hold(gateway, record, &caller, &canonical, body, &held).await?;
             record.reason = "APPROVED";
@@ -226,6 +264,7 @@ async fn clear(
         permit,
         caller,
         in_force,
+        form,
     })
 }
 
@@ -270,17 +309,6 @@ pub(crate) fn unidentified(error: &IdentityError) -> Refusal {
         IdentityError::Unavailable(_) => Refusal::unavailable(error.reason(), message),
         _ => Refusal::unauthenticated(error.reason(), message),
     }
-}
-
-fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<SmallVec<[Call; 1]>, Refused> {
-    let found = gateway
-        .catalog
-        .classify(&canonical.target)
-        .map_err(|unlisted| Box::new(Refusal::denied(unlisted.reason(), unlisted.to_string())))?;
-    let mut calls: SmallVec<[Call; 1]> = SmallVec::new();
-    calls.push(found.call);
-    calls.extend(found.also);
-    Ok(calls)
 }
 
 /// The refusal for a decision, with what to do next.
@@ -341,24 +369,25 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
 }
 
 /// Makes the record durable, mints the credential, sends, and passes the answer on.
-async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -> Response<AnswerBody> {
+async fn forward(
+    gateway: &Arc<Gateway>,
+    cleared: Cleared,
+    mut record: CallRecord,
+    wire: Wire,
+) -> Response<AnswerBody> {
     let Cleared {
         mut canonical,
         body,
         permit,
         caller,
         in_force,
+        form,
     } = cleared;
     let reading = reading(gateway, &canonical, &record, &caller, &in_force);
-    if let Some(reading) = &reading {
-        let coding = if reading.masks {
-            answer::READABLE
-        } else {
-            answer::PLAIN
-        };
-        canonical.headers.insert(header::ACCEPT_ENCODING, coding);
-        canonical.headers.remove(header::RANGE);
-    }
+    let within = match prepare(&mut canonical, reading.as_ref(), &form) {
+        Ok(within) => within,
+        Err(refusal) => return refuse(gateway, &mut record, *refusal, wire),
+    };
     // From here on the intent may be on record, so every end is an outcome.
     let mut outcome = Outcome::begin(record, gateway.metrics.clone());
     let receipt = match outcome.record().write(Stage::Intent).await {
@@ -372,6 +401,7 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
                 gateway,
                 record,
                 Refusal::unavailable("AUDIT_UNAVAILABLE", message),
+                wire,
             );
         }
     };
@@ -380,37 +410,81 @@ async fn forward(gateway: &Arc<Gateway>, cleared: Cleared, record: CallRecord) -
         Err(error) => {
             outcome.reserve(receipt.into_room());
             let message = format!("Turnpike has no credential for this call: {error}.");
-            return failed(outcome, Refusal::unavailable("CREDENTIAL_UNAVAILABLE", message));
+            let refusal = Refusal::unavailable("CREDENTIAL_UNAVAILABLE", message);
+            return failed(outcome, refusal, wire);
         }
     };
     let (outbound, room) = Outbound::seal(canonical, body, permit, receipt, credential);
     outcome.reserve(room);
     let sent = std::time::Instant::now();
-    match gateway.egress.send(outbound).await {
+    match gateway.egress.send(outbound, within).await {
         Ok(answer) => {
             outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
-            answer::pass_on(answer, outcome, reading, &gateway.limits, &gateway.metrics).await
+            answer::pass_on(answer, outcome, reading, form, &gateway.limits, &gateway.metrics).await
         }
         Err(error) => {
+            let (http, status) = match (&error, within) {
+                (EgressError::Timeout { .. }, Within::Deadline(_)) => {
+                    (http::StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED")
+                }
+                _ => (http::StatusCode::BAD_GATEWAY, "UNAVAILABLE"),
+            };
             let message = format!("Turnpike allowed the call and got no answer: {error}.");
-            failed(
-                outcome,
-                Refusal::new(
-                    http::StatusCode::BAD_GATEWAY,
-                    "UNAVAILABLE",
-                    error.reason(),
-                    message,
-                ),
-            )
+            failed(outcome, Refusal::new(http, status, error.reason(), message), wire)
         }
     }
 }
 
-fn failed(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
+/// Says upstream what can be read here, and how long there is for it.
+fn prepare(
+    canonical: &mut Canonical,
+    reading: Option<&Reading>,
+    form: &Form,
+) -> Result<Within, Box<Refusal>> {
+    let masks = reading.is_some_and(|r| r.masks);
+    match form {
+        Form::Plain => {
+            if reading.is_some() {
+                let coding = if masks { answer::READABLE } else { answer::PLAIN };
+                canonical.headers.insert(header::ACCEPT_ENCODING, coding);
+                canonical.headers.remove(header::RANGE);
+            }
+            Ok(Within::Usual)
+        }
+        Form::Grpc(call) => {
+            if masks {
+                if call.output.is_none() {
+                    return Err(Box::new(Refusal::denied(
+                        "NO_DESCRIPTOR",
+                        "The answer may hold secrets, and Turnpike has no descriptor to find them by. Make the call over \
+                         REST, or have its descriptor added to the gateway (`descriptors` in turnpike.yaml).",
+                    )));
+                }
+                canonical
+                    .headers
+                    .insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+            }
+            Ok(match call.deadline {
+                Some(deadline) => {
+                    let left = grpc::set_deadline(canonical, deadline)?;
+                    if call.streams {
+                        Within::AsLongAsItTakes
+                    } else {
+                        Within::Deadline(left)
+                    }
+                }
+                None if call.streams => Within::AsLongAsItTakes,
+                None => Within::Usual,
+            })
+        }
+    }
+}
+
+fn failed(mut outcome: Outcome, refusal: Refusal, wire: Wire) -> Response<AnswerBody> {
     outcome.status(refusal.http.as_u16());
     outcome.broke_off(refusal.reason);
     let id = outcome.record().id;
-    refusal.into_response(id)
+    wire.answer(refusal, id)
 }
 
 /// Whether the answer has to be read, and what for. The content of an object is no answer with fields, so

@@ -1,7 +1,7 @@
 //! One canonical request, or a named refusal. What goes upstream is built from what this returns, never
 //! from the agent's bytes.
 
-use http::{HeaderMap, HeaderValue, Request, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, request::Parts};
 use turnpike_policy::canonical::{Malformed, Target};
 
 use crate::{egress::Canonical, refusal::Refusal};
@@ -93,7 +93,10 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
     if let Some(name) = OVERRIDES.iter().find(|n| parts.headers.contains_key(**n)) {
         return Err(Refusal::invalid(
             "METHOD_OVERRIDE",
-            format!("the header {name} would turn this into another call: make that call itself"),
+            format!(
+                "the header {name} would turn this into another call: make that call itself. Only a GET that is too \
+                 long for a URL may be sent as a POST of a form"
+            ),
         ));
     }
     if parts.headers.contains_key(header::UPGRADE) {
@@ -118,7 +121,62 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
         host,
         method: parts.method.clone(),
         headers: kept(&parts.headers),
+        http2: false,
     })
+}
+
+/// Whether a request is a GET whose query is too long for a URL, and stands in the body as a form: what Google's
+/// clients make of one. [`long_get`] makes the GET of it.
+pub(crate) fn is_long_get(parts: &Parts) -> bool {
+    let one = |name: &str| {
+        let mut values = parts.headers.get_all(name).iter();
+        values
+            .next()
+            .filter(|_| values.next().is_none())
+            .and_then(|v| v.to_str().ok())
+    };
+    parts.method == Method::POST
+        && one("x-http-method-override").is_some_and(|verb| verb.eq_ignore_ascii_case("GET"))
+        && one("content-type").is_some_and(|media| media_type(media) == "application/x-www-form-urlencoded")
+        && !parts.headers.contains_key(header::CONTENT_ENCODING)
+}
+
+/// The GET that a form stands for: what is in the body belongs to the query.
+///
+/// # Errors
+/// The body is no query.
+pub(crate) fn long_get(parts: &mut Parts, form: &[u8]) -> Result<(), Refusal> {
+    let malformed = || Refusal::invalid("FORM_MALFORMED", "the form in the body is not the query of a URL");
+    let form = std::str::from_utf8(form).map_err(|_| malformed())?;
+    if form.contains(['?', '#', ' ', '\r', '\n']) {
+        return Err(malformed());
+    }
+    let uri = std::mem::take(&mut parts.uri).into_parts();
+    let target = uri.path_and_query.as_ref().map_or("/", |p| p.as_str());
+    let joint = if target.contains('?') { '&' } else { '?' };
+    let mut whole = Uri::builder();
+    if let Some(scheme) = uri.scheme {
+        whole = whole.scheme(scheme);
+    }
+    if let Some(authority) = uri.authority {
+        whole = whole.authority(authority);
+    }
+    let whole = match form.is_empty() {
+        true => whole.path_and_query(target),
+        false => whole.path_and_query(format!("{target}{joint}{form}")),
+    };
+    parts.uri = whole.build().map_err(|_| malformed())?;
+    parts.method = Method::GET;
+    for name in ["x-http-method-override", "content-type", "content-length"] {
+        parts.headers.remove(name);
+    }
+    Ok(())
+}
+
+/// The type of a `Content-Type`, without parameters, in lower case.
+pub(crate) fn media_type(value: &str) -> String {
+    let media = value.split(';').next().unwrap_or(value);
+    media.trim().to_ascii_lowercase()
 }
 
 /// The one authority that a request names.

@@ -71,9 +71,18 @@ impl Outcome {
         self.bytes += bytes;
     }
 
-    /// What was masked.
+    /// What was masked, in one more message of the answer.
     pub fn masked(&mut self, masked: Vec<Masked>) {
-        self.masked = masked;
+        for new in masked {
+            let known = self
+                .masked
+                .iter_mut()
+                .find(|m| m.kind == new.kind && m.path == new.path);
+            match known {
+                Some(known) => known.count = known.count.saturating_add(new.count),
+                None => self.masked.push(new),
+            }
+        }
     }
 
     /// The answer failed or was cut short.

@@ -7,7 +7,7 @@ use prometheus::Registry;
 use rustls::crypto::CryptoProvider;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use turnpike_policy::catalog::Catalog;
+use turnpike_policy::{catalog::Catalog, grpc::GrpcCatalog};
 
 use crate::{
     admin::{self, Readiness},
@@ -16,6 +16,7 @@ use crate::{
     credential::{Credentials, KeyStore},
     egress::{Dialer, Egress, Pool},
     gate::{ApprovalStore, Gate, hub::Hub},
+    grpc::Descriptors,
     identity::{Identifier, Issuers, TokenReviewer},
     journey::{ApproveHint, Gateway, Limits},
     listener::{ConnectionLimits, Listener},
@@ -65,6 +66,8 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// When a port, a file or a credential that the start needs is not to be had.
 pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let catalog = Catalog::embedded().context("the method catalogue")?;
+    let grpc = GrpcCatalog::embedded().context("the catalogue of gRPC methods")?;
+    let descriptors = Descriptors::load(config.descriptors.as_deref())?;
     let spool = open_spool(&config).await?;
     spool.metrics().register(&parts.registry)?;
     let publisher = Arc::new(Publisher::new(PublisherConfig::default())?);
@@ -75,6 +78,8 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     tokio::spawn(recordings.clone().sweep());
     let gateway = Arc::new(Gateway {
         catalog,
+        grpc,
+        descriptors,
         policies: parts.policies,
         identifier: Identifier::new(Issuers::new(config.issuers.clone()), parts.reviewer),
         gate: Gate::new(

@@ -57,6 +57,8 @@ pub struct Config {
     pub answer_within: Duration,
     /// How long an agent's connection may idle, or take for the head of a request.
     pub idle: Duration,
+    /// A file of descriptors besides the built-in ones.
+    pub descriptors: Option<PathBuf>,
 }
 
 /// Where records go.
@@ -244,6 +246,7 @@ impl Check<'_> {
             open_requests_per_agent: raw.limits.open_requests_per_agent as usize,
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
             idle: Duration::from_secs(raw.limits.idle_seconds),
+            descriptors: raw.descriptors.map(|file| self.base.join(file)),
         })
     }
 

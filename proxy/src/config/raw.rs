@@ -23,6 +23,8 @@ pub(super) struct Root {
     pub(super) audit: Audit,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) descriptors: Option<String>,
 }
 
 fn listen() -> SocketAddr {

@@ -70,6 +70,7 @@ impl EgressError {
 pub struct Outbound {
     host: Arc<str>,
     request: Request<RequestBody>,
+    http2: bool,
 }
 
 /// A request in canonical form, without any credential.
@@ -85,6 +86,8 @@ pub struct Canonical {
     pub method: http::Method,
     /// Headers that may pass; hop-by-hop headers and credentials are gone.
     pub headers: http::HeaderMap,
+    /// Whether only HTTP/2 carries it, as gRPC.
+    pub http2: bool,
 }
 
 impl Outbound {
@@ -104,6 +107,7 @@ impl Outbound {
             host,
             method,
             mut headers,
+            http2,
         } = canonical;
         headers.insert(header::AUTHORIZATION, credential.into_header());
         headers.insert(header::HOST, host);
@@ -124,10 +128,22 @@ impl Outbound {
             Self {
                 host: Arc::from(target.host()),
                 request,
+                http2,
             },
             receipt.into_room(),
         )
     }
+}
+
+/// How long the head of an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// As long as the gateway's own limit says.
+    Usual,
+    /// What is left of the time that the agent gives its call.
+    Deadline(Duration),
+    /// A stream's head may come with its first message, whenever there is one.
+    AsLongAsItTakes,
 }
 
 /// Sends sealed requests over pooled connections.
@@ -147,13 +163,22 @@ impl Egress {
     ///
     /// # Errors
     /// [`EgressError`]; after `Exchange` and `Timeout` nobody knows whether the call was executed.
-    pub async fn send(&self, outbound: Outbound) -> Result<Response<UpstreamBody>, EgressError> {
-        let Outbound { host, request } = outbound;
-        match tokio::time::timeout(self.answer_within, self.pool.send(&host, request)).await {
+    pub async fn send(
+        &self,
+        outbound: Outbound,
+        within: Within,
+    ) -> Result<Response<UpstreamBody>, EgressError> {
+        let Outbound { host, request, http2 } = outbound;
+        let limit = match within {
+            Within::Usual => self.answer_within,
+            Within::Deadline(left) => left,
+            Within::AsLongAsItTakes => return self.pool.send(&host, request, http2).await,
+        };
+        match tokio::time::timeout(limit, self.pool.send(&host, request, http2)).await {
             Ok(answer) => answer,
             Err(_) => Err(EgressError::Timeout {
                 host: host.to_string(),
-                seconds: self.answer_within.as_secs(),
+                seconds: limit.as_secs(),
             }),
         }
     }
@@ -168,6 +193,6 @@ impl Egress {
         host: &str,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, EgressError> {
-        self.pool.send(&Arc::from(host), request).await
+        self.pool.send(&Arc::from(host), request, false).await
     }
 }

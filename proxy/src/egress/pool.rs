@@ -193,6 +193,7 @@ impl Pool {
         &self,
         name: &Arc<str>,
         mut request: Request<RequestBody>,
+        http2: bool,
     ) -> Result<Response<UpstreamBody>, EgressError> {
         let host = self.host(name);
         let broken = |reason: String| EgressError::Exchange {
@@ -214,6 +215,9 @@ impl Pool {
                     },
                 }
             }
+            if http2 {
+                break;
+            }
             let Some(sender) = host.take_idle() else { break };
             match exchange(&host, sender, request).await {
                 Ok(answer) => return Ok(UpstreamBody::answer(answer, None)),
@@ -222,33 +226,17 @@ impl Pool {
             }
         }
         match self.dialer.dial(name).await? {
-            Connection::Tls { stream, http2: true } => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .initial_stream_window_size(H2_STREAM_WINDOW)
-                    .initial_connection_window_size(H2_CONNECTION_WINDOW)
-                    .keep_alive_interval(Duration::from_secs(30))
-                    .keep_alive_timeout(Duration::from_secs(10))
-                    .handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|e| broken(reason(&e)))?;
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "an upstream connection ended");
-                    }
-                });
-                let mut shared = Shared {
-                    sender,
-                    calls: Arc::default(),
-                };
-                let ticket = Ticket::take(&shared.calls);
-                host.shared().push(shared.clone());
-                shared
-                    .sender
-                    .send_request(request)
-                    .await
-                    .map(|answer| UpstreamBody::answer(answer, Some(ticket)))
-                    .map_err(|e| broken(reason(&e)))
+            Connection::Tls { stream, http2: true } => self
+                .shared(&host, TokioIo::new(stream), request)
+                .await
+                .map_err(broken),
+            // Without TLS, both sides must know beforehand that this is HTTP/2.
+            Connection::Plain(stream) if http2 => self
+                .shared(&host, TokioIo::new(stream), request)
+                .await
+                .map_err(broken),
+            Connection::Tls { http2: false, .. } if http2 => {
+                Err(broken("it does not speak HTTP/2, which gRPC needs".to_owned()))
             }
             Connection::Tls { stream, http2: false } => self
                 .first(&host, TokioIo::new(stream), request)
@@ -261,6 +249,44 @@ impl Pool {
                 .map(|answer| UpstreamBody::answer(answer, None))
                 .map_err(broken),
         }
+    }
+
+    /// The first call on a new HTTP/2 connection, which others share from now on.
+    async fn shared<I>(
+        &self,
+        host: &Arc<Host>,
+        io: I,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, String>
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .handshake(io)
+            .await
+            .map_err(|e| reason(&e))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream connection ended");
+            }
+        });
+        let mut shared = Shared {
+            sender,
+            calls: Arc::default(),
+        };
+        let ticket = Ticket::take(&shared.calls);
+        host.shared().push(shared.clone());
+        shared
+            .sender
+            .send_request(request)
+            .await
+            .map(|answer| UpstreamBody::answer(answer, Some(ticket)))
+            .map_err(|e| reason(&e))
     }
 
     async fn first<I>(

@@ -111,7 +111,7 @@ async fn get(pool: &Pool, path: &str) -> Response<UpstreamBody> {
     let request = Request::get(format!("https://{HOST}{path}"))
         .body(RequestBody::Whole(None))
         .unwrap();
-    tokio::time::timeout(SOON, pool.send(&Arc::from(HOST), request))
+    tokio::time::timeout(SOON, pool.send(&Arc::from(HOST), request, false))
         .await
         .expect("an answer in time")
         .unwrap()

@@ -1,0 +1,264 @@
+//! Calls by gRPC: the same methods, resources and rules as over REST, found in the request's first message.
+//!
+//! [`shape`] reads that message, asks the catalogue what it calls, and frames what goes upstream anew. Later messages
+//! of a stream are looked at as they pass: one that names another resource than the first ends the stream. What
+//! routing headers say is never believed.
+
+mod answer;
+mod deadline;
+mod descriptors;
+mod frame;
+mod status;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use hyper::body::Incoming;
+use prost_reflect::MessageDescriptor;
+use smallvec::SmallVec;
+use turnpike_policy::{
+    call::Call,
+    caller::Caller,
+    grpc::{GrpcMethod, Names, Ungrpc},
+};
+
+pub(crate) use self::{
+    answer::mask,
+    deadline::Deadline,
+    status::response,
+};
+pub use self::{
+    descriptors::{Descriptors, DescriptorsError},
+    frame::{Coding, FrameError, Messages, framed},
+};
+use crate::{
+    body::{BoxError, RequestBody},
+    egress::Canonical,
+    held_body::{COLLECT_WITHIN, collect},
+    journey::{Gateway, Refused},
+    normalise::{media_type, normalise},
+    record::CallRecord,
+    refusal::Refusal,
+    shape::{Form, Shaped},
+};
+
+/// Metadata that a client may send along, besides what passes with every request.
+const PASSING: &[&str] = &["grpc-accept-encoding", "grpc-previous-rpc-attempts"];
+
+/// A call by gRPC, as far as its answer and its time go.
+#[derive(Debug)]
+pub(crate) struct GrpcCall {
+    /// What it answers with, where a descriptor says.
+    pub(crate) output: Option<MessageDescriptor>,
+    /// When nobody waits for it any more.
+    pub(crate) deadline: Option<Deadline>,
+    /// Whether the head of the answer may come late: with the first of its messages.
+    pub(crate) streams: bool,
+    /// Whether messages go both ways at once, so that the request's end may wait for answers.
+    pub(crate) both_ways: bool,
+}
+
+/// Whether a request or an answer is gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let media = values.next().and_then(|v| v.to_str().ok()).map(media_type);
+    values.next().is_none()
+        && matches!(
+            media.as_deref(),
+            Some("application/grpc" | "application/grpc+proto")
+        )
+}
+
+/// Takes a call by gRPC apart.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) async fn shape(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Arc<Caller>,
+    authority: &str,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Shaped, Refused> {
+    if parts.version != Version::HTTP_2 {
+        return Err(invalid("GRPC_NEEDS_HTTP2", "gRPC needs HTTP/2"));
+    }
+    let mut canonical = normalise(parts, authority)?;
+    record.path = canonical.target.path().to_owned();
+    if canonical.method != http::Method::POST || !canonical.target.query().is_empty() {
+        return Err(invalid(
+            "GRPC_MALFORMED",
+            "gRPC calls are POST requests without a query",
+        ));
+    }
+    let method = gateway
+        .grpc
+        .method(gateway.catalog, canonical.target.host(), canonical.target.path())
+        .map_err(unlisted)?;
+    let deadline = Deadline::of(&parts.headers, record.clock)
+        .map_err(|e| invalid("GRPC_TIMEOUT_MALFORMED", &e.to_string()))?;
+    let coding = Coding::of(&parts.headers).map_err(|e| unframed(&e))?;
+    let account = gateway.limits.held.account(&caller.name());
+    let arriving = RequestBody::arriving(incoming, &record.request_bytes);
+    let cap = gateway.limits.held_bytes;
+    let (calls, body) = if method.client_streaming() {
+        let mut messages = Messages::new(arriving, coding, cap, account);
+        let first = tokio::time::timeout(COLLECT_WITHIN, messages.next())
+            .await
+            .map_err(|_| invalid("BODY_TOO_SLOW", "the first message did not arrive in time"))?
+            .map_err(|e| unframed(&e))?
+            .ok_or_else(|| invalid("GRPC_NO_MESSAGE", "the stream ends before its first message"))?;
+        let calls = classify(&method, &first)?;
+        let names = method.names(&first).map_err(unlisted)?;
+        let later = Later {
+            method,
+            names,
+            messages,
+            first: Some(framed(&first)),
+        };
+        (calls, RequestBody::rebuilt(later.into_body(), &Arc::default()))
+    } else {
+        let whole = collect(arriving, cap, &account, COLLECT_WITHIN)
+            .await
+            .map_err(|why| why.refusal())?;
+        let mut messages = Messages::new(Full::new(whole), coding, cap, account);
+        let message = messages
+            .next()
+            .await
+            .map_err(|e| unframed(&e))?
+            .ok_or_else(|| invalid("GRPC_NO_MESSAGE", "the request holds no message"))?;
+        if messages.next().await.map_err(|e| unframed(&e))?.is_some() {
+            return Err(invalid(
+                "GRPC_TWO_MESSAGES",
+                "the method takes one message, and there are more",
+            ));
+        }
+        (classify(&method, &message)?, RequestBody::whole(framed(&message)))
+    };
+    prepare(&mut canonical, &parts.headers);
+    let (service, name) = method.service_and_name();
+    Ok(Shaped {
+        form: Form::Grpc(Box::new(GrpcCall {
+            output: gateway.descriptors.output(service, name),
+            deadline,
+            streams: method.client_streaming() || method.server_streaming(),
+            both_ways: method.client_streaming() && method.server_streaming(),
+        })),
+        canonical,
+        body,
+        calls,
+    })
+}
+
+/// Headers of a call that goes on as gRPC.
+fn prepare(canonical: &mut Canonical, given: &HeaderMap) {
+    canonical.http2 = true;
+    let headers = &mut canonical.headers;
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.remove(header::CONTENT_ENCODING);
+    headers.remove(header::ACCEPT_ENCODING);
+    for name in PASSING {
+        for value in given.get_all(*name) {
+            headers.append(*name, value.clone());
+        }
+    }
+}
+
+/// Gives the call the time that is left.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn set_deadline(
+    canonical: &mut Canonical,
+    deadline: Deadline,
+) -> Result<std::time::Duration, Box<Refusal>> {
+    let left = deadline.left().ok_or_else(|| {
+        Box::new(Refusal::new(
+            http::StatusCode::GATEWAY_TIMEOUT,
+            "DEADLINE_EXCEEDED",
+            "DEADLINE_EXCEEDED",
+            "The time that the agent gave its call was over before it could go upstream; nothing was sent.",
+        ))
+    })?;
+    canonical.headers.insert(deadline::HEADER, deadline::header(left));
+    Ok(left)
+}
+
+/// The messages of a stream: the first as it was read, the later ones as they are found to be of the same call.
+struct Later<B> {
+    method: GrpcMethod<'static>,
+    names: Names,
+    messages: Messages<B>,
+    first: Option<Bytes>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Message(#[from] Ungrpc),
+    #[error("a later message of the stream names another resource than the first")]
+    OtherResource,
+}
+
+impl<B> Later<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let Some(message) = self.messages.next().await? else {
+            return Ok(None);
+        };
+        if !self.method.names(&message)?.within(&self.names) {
+            return Err(StreamError::OtherResource);
+        }
+        Ok(Some(framed(&message)))
+    }
+
+    fn into_body(self) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static {
+        StreamBody::new(stream::unfold(Some(self), |state| async move {
+            let mut state = state?;
+            match state.next().await {
+                Ok(Some(message)) => Some((Ok(Frame::data(message)), Some(state))),
+                Ok(None) => None,
+                Err(error) => Some((Err(BoxError::from(error)), None)),
+            }
+        }))
+    }
+}
+
+fn classify(method: &GrpcMethod<'_>, message: &[u8]) -> Result<SmallVec<[Call; 1]>, Refused> {
+    let found = method.classify(message).map_err(unlisted)?;
+    let mut calls = SmallVec::new();
+    calls.push(found.call);
+    calls.extend(found.also);
+    Ok(calls)
+}
+
+fn invalid(reason: &'static str, message: &str) -> Refused {
+    Box::new(Refusal::invalid(reason, message))
+}
+
+fn unlisted(error: Ungrpc) -> Refused {
+    Box::new(Refusal::denied(error.reason(), error.to_string()))
+}
+
+fn unframed(error: &FrameError) -> Refused {
+    let message = format!("the request's messages cannot be read: {error}");
+    match error {
+        FrameError::NoRoom(_) => Box::new(Refusal::exhausted("MESSAGES_EXHAUSTED", message, 10)),
+        _ => invalid("GRPC_MALFORMED", &message),
+    }
+}

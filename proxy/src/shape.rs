@@ -1,0 +1,91 @@
+//! What a request calls, where its target alone does not say: some forms of calls name what they act on in the
+//! body. Their bodies are read as far as that takes, and built again from what was understood.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use turnpike_policy::{call::Call, caller::Caller, canonical};
+
+use crate::{
+    body::RequestBody,
+    egress::Canonical,
+    grpc::{self, GrpcCall, is_grpc},
+    held_body::{COLLECT_WITHIN, collect},
+    journey::{Gateway, Refused},
+    normalise::{is_long_get, long_get, normalise},
+    record::CallRecord,
+    refusal::Refusal,
+};
+
+/// A request, understood.
+#[derive(Debug)]
+pub(crate) struct Shaped {
+    /// What goes upstream.
+    pub(crate) canonical: Canonical,
+    /// Its body, as it goes upstream.
+    pub(crate) body: RequestBody,
+    /// The calls that it makes: all of them must be allowed.
+    pub(crate) calls: SmallVec<[Call; 1]>,
+    /// What its answer will look like.
+    pub(crate) form: Form,
+}
+
+/// How a call travels, as far as that says how its answer is to be read.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// As the method's documentation has it.
+    Plain,
+    /// Messages of gRPC.
+    Grpc(Box<GrpcCall>),
+}
+
+/// Takes a request apart, as far as it takes to know what it calls.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) async fn shape(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Arc<Caller>,
+    authority: &str,
+    mut parts: Parts,
+    incoming: Incoming,
+) -> Result<Shaped, Refused> {
+    if is_grpc(&parts.headers) {
+        return grpc::shape(gateway, record, caller, authority, &parts, incoming).await;
+    }
+    let body = if is_long_get(&parts) {
+        let account = gateway.limits.held.account(&caller.name());
+        let form = collect(incoming, canonical::MAX_LENGTH, &account, COLLECT_WITHIN)
+            .await
+            .map_err(|why| why.refusal())?;
+        long_get(&mut parts, &form)?;
+        RequestBody::whole(Bytes::new())
+    } else {
+        RequestBody::arriving(incoming, &record.request_bytes)
+    };
+    let canonical = normalise(&parts, authority)?;
+    record.path = canonical.target.path().to_owned();
+    record.verb = canonical.method.as_str().to_owned();
+    let calls = classify(gateway, &canonical)?;
+    Ok(Shaped {
+        canonical,
+        body,
+        calls,
+        form: Form::Plain,
+    })
+}
+
+fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<SmallVec<[Call; 1]>, Refused> {
+    let found = gateway
+        .catalog
+        .classify(&canonical.target)
+        .map_err(|unlisted| Box::new(Refusal::denied(unlisted.reason(), unlisted.to_string())))?;
+    let mut calls: SmallVec<[Call; 1]> = SmallVec::new();
+    calls.push(found.call);
+    calls.extend(found.also);
+    Ok(calls)
+}

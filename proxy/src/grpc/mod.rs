@@ -26,11 +26,7 @@ use turnpike_policy::{
     grpc::{GrpcMethod, Names, Ungrpc},
 };
 
-pub(crate) use self::{
-    answer::mask,
-    deadline::Deadline,
-    status::response,
-};
+pub(crate) use self::{answer::mask, deadline::Deadline, status::response};
 pub use self::{
     descriptors::{Descriptors, DescriptorsError},
     frame::{Coding, FrameError, Messages, framed},

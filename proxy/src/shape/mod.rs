@@ -1,13 +1,20 @@
 //! What a request calls, where its target alone does not say: some forms of calls name what they act on in the
 //! body. Their bodies are read as far as that takes, and built again from what was understood.
 
+mod content;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
-use turnpike_policy::{call::Call, caller::Caller, canonical};
+use turnpike_policy::{
+    call::Call,
+    caller::Caller,
+    canonical::{self, Target},
+};
 
 use crate::{
     body::RequestBody,
@@ -67,16 +74,28 @@ pub(crate) async fn shape(
     } else {
         RequestBody::arriving(incoming, &record.request_bytes)
     };
-    let canonical = normalise(&parts, authority)?;
+    let mut canonical = normalise(&parts, authority)?;
     record.path = canonical.target.path().to_owned();
     record.verb = canonical.method.as_str().to_owned();
     let calls = classify(gateway, &canonical)?;
+    if !is_upload(&canonical.target) && !body.is_end_stream() {
+        let method = calls.first().map_or("", |c| c.method);
+        content::check(method, &mut canonical.headers)?;
+    }
     Ok(Shaped {
         canonical,
         body,
         calls,
         form: Form::Plain,
     })
+}
+
+/// Whether the body is, or announces, content that is stored as it is.
+fn is_upload(target: &Target) -> bool {
+    matches!(
+        (target.segment(0), target.segment(1)),
+        ("upload", _) | ("resumable", "upload")
+    )
 }
 
 fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<SmallVec<[Call; 1]>, Refused> {

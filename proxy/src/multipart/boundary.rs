@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::MultipartError;
 
-/// Characters that a boundary may have (RFC 2046, section 5.1.1).
+/// Characters that a boundary may have at most (RFC 2046, section 5.1.1).
 const LONGEST: usize = 70;
 /// How our own boundaries begin.
 const OURS: &str = "turnpike-";
@@ -71,7 +71,7 @@ impl Boundary {
             if name.is_empty() || !name.bytes().all(is_token) || name.contains('*') || seen.contains(&name) {
                 return Err(MultipartError::Parameters);
             }
-            let (value, remaining) = Value::take(after)?;
+            let (value, remaining) = value(after)?;
             if name == "boundary" {
                 boundary = Some(Self::from_value(value)?);
             }
@@ -81,8 +81,7 @@ impl Boundary {
         boundary.ok_or(MultipartError::NoBoundary)
     }
 
-    fn from_value(value: Value<'_>) -> Result<Self, MultipartError> {
-        let Value::Token(text) | Value::Quoted(text) = value;
+    fn from_value(text: &str) -> Result<Self, MultipartError> {
         let unquoted = match text.strip_prefix('\'') {
             Some(rest) => Some(rest.strip_suffix('\'').ok_or(MultipartError::Boundary)?),
             None => None,
@@ -101,46 +100,39 @@ impl Boundary {
     }
 }
 
-/// The value of a parameter, without its double quotes.
-enum Value<'a> {
-    Token(&'a str),
-    Quoted(&'a str),
-}
-
-impl<'a> Value<'a> {
-    /// Takes a value off the front; what is left are the parameters after the next semicolon.
-    fn take(text: &'a str) -> Result<(Self, Option<&'a str>), MultipartError> {
-        let (value, rest) = if let Some(quoted) = text.strip_prefix('"') {
-            let (value, rest) = quoted.split_once('"').ok_or(MultipartError::Parameters)?;
-            // Whether a backslash escapes is read both ways.
-            if value.contains('\\') || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
-                return Err(MultipartError::Parameters);
-            }
-            (Self::Quoted(value), rest)
-        } else if text.starts_with('\'') {
-            // Not a token where it holds an equals sign, as gcloud's boundaries do; the quotes delimit it then.
-            let end = text.get(1..).and_then(|t| t.find('\'')).map(|at| at + 2);
-            let (value, rest) = end
-                .and_then(|end| text.split_at_checked(end))
-                .ok_or(MultipartError::Parameters)?;
-            if value.contains([';', ' ', '"', '\t']) {
-                return Err(MultipartError::Parameters);
-            }
-            (Self::Token(value), rest)
-        } else {
-            let end = text.bytes().position(|b| !is_token(b)).unwrap_or(text.len());
-            let (value, rest) = text.split_at_checked(end).ok_or(MultipartError::Parameters)?;
-            if value.is_empty() {
-                return Err(MultipartError::Parameters);
-            }
-            (Self::Token(value), rest)
-        };
-        let rest = trimmed(rest);
-        match rest.strip_prefix(';') {
-            Some(parameters) => Ok((value, Some(parameters))),
-            None if rest.is_empty() => Ok((value, None)),
-            None => Err(MultipartError::Parameters),
+/// Takes a parameter's value off the front, without its double quotes; what is left are the parameters after
+/// the next semicolon.
+fn value(text: &str) -> Result<(&str, Option<&str>), MultipartError> {
+    let (value, rest) = if let Some(quoted) = text.strip_prefix('"') {
+        let (value, rest) = quoted.split_once('"').ok_or(MultipartError::Parameters)?;
+        // Whether a backslash escapes is read both ways.
+        if value.contains('\\') || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+            return Err(MultipartError::Parameters);
         }
+        (value, rest)
+    } else if text.starts_with('\'') {
+        // Not a token where it holds an equals sign, as gcloud's boundaries do; the quotes delimit it then.
+        let end = text.get(1..).and_then(|t| t.find('\'')).map(|at| at + 2);
+        let (value, rest) = end
+            .and_then(|end| text.split_at_checked(end))
+            .ok_or(MultipartError::Parameters)?;
+        if value.contains([';', ' ', '"', '\t']) {
+            return Err(MultipartError::Parameters);
+        }
+        (value, rest)
+    } else {
+        let end = text.bytes().position(|b| !is_token(b)).unwrap_or(text.len());
+        let (value, rest) = text.split_at_checked(end).ok_or(MultipartError::Parameters)?;
+        if value.is_empty() {
+            return Err(MultipartError::Parameters);
+        }
+        (value, rest)
+    };
+    let rest = trimmed(rest);
+    match rest.strip_prefix(';') {
+        Some(parameters) => Ok((value, Some(parameters))),
+        None if rest.is_empty() => Ok((value, None)),
+        None => Err(MultipartError::Parameters),
     }
 }
 

@@ -24,6 +24,7 @@ use http::{HeaderMap, header};
 
 pub use boundary::{Boundary, Kind};
 pub use error::MultipartError;
+pub use fields::FieldError;
 pub use related::{MAX_METADATA, Media, Rebuilt, Related, WholeRelated};
 pub use splitter::{Event, Splitter};
 

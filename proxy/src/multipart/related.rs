@@ -288,7 +288,7 @@ fn written(metadata: &Map<String, Value>) -> Result<Vec<u8>, MultipartError> {
     serde_json::to_vec(metadata).map_err(|_| MultipartError::MetadataNotJson)
 }
 
-/// Metadata in another form than JSON in UTF-8 would be read by others rules than these.
+/// Metadata in another form than JSON in UTF-8 would be read by other rules than these.
 fn json_type(headers: &HeaderMap) -> Result<(), MultipartError> {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -298,9 +298,8 @@ fn json_type(headers: &HeaderMap) -> Result<(), MultipartError> {
     let json = pieces
         .next()
         .is_some_and(|m| m.eq_ignore_ascii_case("application/json"));
-    let utf8 = pieces.all(|p| {
-        p.eq_ignore_ascii_case("charset=utf-8") || p.eq_ignore_ascii_case("charset=\"utf-8\"")
-    });
+    let utf8 = pieces
+        .all(|p| p.eq_ignore_ascii_case("charset=utf-8") || p.eq_ignore_ascii_case("charset=\"utf-8\""));
     match json && utf8 {
         true => Ok(()),
         false => Err(MultipartError::MetadataNotJson),

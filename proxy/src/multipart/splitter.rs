@@ -98,7 +98,10 @@ impl Splitter {
     ///
     /// # Errors
     /// [`MultipartError`]; the rest of the body has no meaning then.
-    #[expect(clippy::should_implement_trait, reason = "more can come after it gave nothing")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "more can come after it gave nothing"
+    )]
     pub fn next(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {
             let state = std::mem::replace(&mut self.state, State::Failed);
@@ -187,20 +190,20 @@ impl Splitter {
 
     fn content(&mut self, marks: Marks) -> Result<(State, Step), MultipartError> {
         let found = marks.boundary.find(&self.pending);
-        let other = marks.other.as_ref().and_then(|o| o.find(&self.pending));
-        if other.is_some_and(|other| found.is_none_or(|found| other < found)) {
+        let before = self.pending.get(..found.unwrap_or(self.pending.len()));
+        let before = before.unwrap_or(&[]);
+        if marks.other.as_ref().is_some_and(|o| o.find(before).is_some()) {
             return Err(MultipartError::TwoBoundaries);
         }
-        let Some(found) = found else {
+        if found.is_none() {
             let free = self.pending.len() - marks.held_back(&self.pending);
             if free == 0 {
                 return Ok((State::Content(marks), Step::Wait));
             }
             let data = self.pending.split_to(free);
             return Ok((State::Content(marks), self.give(data)));
-        };
+        }
         let line_end = marks.line_end.bytes();
-        let before = self.pending.get(..found).unwrap_or(&[]);
         let length = before
             .strip_suffix(line_end)
             .ok_or(MultipartError::StrayDelimiter)?
@@ -337,7 +340,9 @@ fn part_length(headers: &HeaderMap) -> Result<Option<u64>, MultipartError> {
     if !headers.contains_key(header::CONTENT_LENGTH) {
         return Ok(None);
     }
-    declared_length(length).map(Some).ok_or(MultipartError::PartLength)
+    declared_length(length)
+        .map(Some)
+        .ok_or(MultipartError::PartLength)
 }
 
 /// A `Content-Length`: digits and nothing else.

@@ -27,6 +27,7 @@ use crate::{
     policies::InForce,
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
+    shape::upload,
 };
 
 /// A decision to hold, and the policies that made it.
@@ -53,7 +54,7 @@ pub(crate) async fn hold(
     gateway: &Gateway,
     record: &mut CallRecord,
     caller: &Caller,
-    canonical: &Canonical,
+    canonical: &mut Canonical,
     body: RequestBody,
     wanted: &Wanted<'_>,
 ) -> Result<(Permit, Bytes), Refused> {
@@ -73,6 +74,7 @@ pub(crate) async fn hold(
             .await
             .map_err(|why| why.refusal())?,
     };
+    let body = upload::settled(canonical, body)?;
     record
         .request_bytes
         .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);

@@ -208,7 +208,7 @@ async fn clear(
     record.caller = Some(caller.clone());
     let shaped = shape(gateway, record, &caller, &connection.authority, parts, body).await?;
     let Shaped {
-        canonical,
+        mut canonical,
         body,
         calls,
         form,
@@ -250,7 +250,7 @@ async fn clear(
                 in_force: &in_force,
                 deadline,
             };
-            let (permit, body) = hold::hold(gateway, record, &caller, &canonical, body, &held).await?;
+            let (permit, body) = hold::hold(gateway, record, &caller, &mut canonical, body, &held).await?;
             record.reason = "APPROVED";
             (permit, RequestBody::whole(body), gateway.policies.load().clone())
         }

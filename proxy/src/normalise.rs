@@ -115,12 +115,13 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
         .build()
         .map_err(|e| unsendable(&e))?;
     let host = HeaderValue::from_str(target.host()).map_err(|e| unsendable(&e))?;
+    let headers = kept(&parts.headers);
     Ok(Canonical {
         target,
         uri,
         host,
         method: parts.method.clone(),
-        headers: kept(&parts.headers),
+        headers,
         http2: false,
     })
 }

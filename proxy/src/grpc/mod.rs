@@ -8,6 +8,7 @@ mod answer;
 mod deadline;
 mod descriptors;
 mod frame;
+mod routing;
 mod status;
 
 use std::sync::Arc;
@@ -136,7 +137,7 @@ pub(crate) async fn shape(
         }
         (classify(&method, &message)?, RequestBody::whole(framed(&message)))
     };
-    prepare(&mut canonical, &parts.headers);
+    prepare(&mut canonical, &parts.headers, &calls);
     let (service, name) = method.service_and_name();
     Ok(Shaped {
         form: Form::Grpc(Box::new(GrpcCall {
@@ -152,13 +153,18 @@ pub(crate) async fn shape(
 }
 
 /// Headers of a call that goes on as gRPC.
-fn prepare(canonical: &mut Canonical, given: &HeaderMap) {
+fn prepare(canonical: &mut Canonical, given: &HeaderMap, calls: &[Call]) {
     canonical.http2 = true;
     let headers = &mut canonical.headers;
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
     headers.remove(header::CONTENT_ENCODING);
     headers.remove(header::ACCEPT_ENCODING);
+    if let Some(params) = headers.remove(routing::HEADER)
+        && let Some(known) = routing::known(&params, calls)
+    {
+        headers.insert(routing::HEADER, known);
+    }
     for name in PASSING {
         for value in given.get_all(*name) {
             headers.append(*name, value.clone());

@@ -14,7 +14,7 @@ use super::MultipartError;
 ///
 /// # Errors
 /// [`MultipartError::MetadataNotJson`] and [`MultipartError::MetadataRepeats`].
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MultipartError> {
+pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MultipartError> {
     let repeated = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = Unique(&repeated)

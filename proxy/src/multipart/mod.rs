@@ -10,7 +10,7 @@
 //! [`Splitter`] is the one parser; [`parse`] runs it over a body in memory, [`Related`] over one that arrives.
 //! What the parts mean is not known here.
 
-mod boundary;
+pub(crate) mod boundary;
 mod error;
 pub(crate) mod fields;
 mod json;
@@ -25,7 +25,9 @@ use http::{HeaderMap, header};
 pub use boundary::{Boundary, Kind};
 pub use error::MultipartError;
 pub use fields::FieldError;
+pub(crate) use json::object;
 pub use related::{MAX_METADATA, Media, Rebuilt, Related, WholeRelated};
+pub(crate) use splitter::declared_length;
 pub use splitter::{Event, Splitter};
 
 /// What a multipart body may have.

@@ -2,6 +2,7 @@
 //! body. Their bodies are read as far as that takes, and built again from what was understood.
 
 mod content;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
@@ -10,11 +11,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
-use turnpike_policy::{
-    call::Call,
-    caller::Caller,
-    canonical::{self, Target},
-};
+use turnpike_policy::{call::Call, caller::Caller, canonical};
 
 use crate::{
     body::RequestBody,
@@ -27,6 +24,9 @@ use crate::{
     refusal::Refusal,
 };
 
+/// The calls that a request makes.
+pub(crate) type Calls = SmallVec<[Call; 1]>;
+
 /// A request, understood.
 #[derive(Debug)]
 pub(crate) struct Shaped {
@@ -35,7 +35,7 @@ pub(crate) struct Shaped {
     /// Its body, as it goes upstream.
     pub(crate) body: RequestBody,
     /// The calls that it makes: all of them must be allowed.
-    pub(crate) calls: SmallVec<[Call; 1]>,
+    pub(crate) calls: Calls,
     /// What its answer will look like.
     pub(crate) form: Form,
 }
@@ -64,7 +64,7 @@ pub(crate) async fn shape(
     if is_grpc(&parts.headers) {
         return grpc::shape(gateway, record, caller, authority, &parts, incoming).await;
     }
-    let body = if is_long_get(&parts) {
+    let mut body = if is_long_get(&parts) {
         let account = gateway.limits.held.account(&caller.name());
         let form = collect(incoming, canonical::MAX_LENGTH, &account, COLLECT_WITHIN)
             .await
@@ -77,8 +77,12 @@ pub(crate) async fn shape(
     let mut canonical = normalise(&parts, authority)?;
     record.path = canonical.target.path().to_owned();
     record.verb = canonical.method.as_str().to_owned();
-    let calls = classify(gateway, &canonical)?;
-    if !is_upload(&canonical.target) && !body.is_end_stream() {
+    // The URL has the names; what routing headers say is not looked at, and goes nowhere.
+    canonical.headers.remove("x-goog-request-params");
+    let mut calls = classify(gateway, &canonical)?;
+    if upload::is_upload(&canonical.target) {
+        body = upload::shape(gateway, record, &mut canonical, &mut calls, body).await?;
+    } else if !body.is_end_stream() {
         let method = calls.first().map_or("", |c| c.method);
         content::check(method, &mut canonical.headers)?;
     }
@@ -90,20 +94,25 @@ pub(crate) async fn shape(
     })
 }
 
-/// Whether the body is, or announces, content that is stored as it is.
-fn is_upload(target: &Target) -> bool {
-    matches!(
-        (target.segment(0), target.segment(1)),
-        ("upload", _) | ("resumable", "upload")
-    )
+/// A body that is read whole, because it names what the call acts on.
+async fn collected(
+    gateway: &Gateway,
+    record: &CallRecord,
+    body: RequestBody,
+    cap: usize,
+) -> Result<Bytes, Refused> {
+    let agent = record.caller.as_ref().map(|c| c.name()).unwrap_or_default();
+    let account = gateway.limits.held.account(&agent);
+    let body = collect(body, cap, &account, COLLECT_WITHIN).await;
+    body.map_err(|why| Box::new(why.refusal()))
 }
 
-fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<SmallVec<[Call; 1]>, Refused> {
+fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<Calls, Refused> {
     let found = gateway
         .catalog
         .classify(&canonical.target)
         .map_err(|unlisted| Box::new(Refusal::denied(unlisted.reason(), unlisted.to_string())))?;
-    let mut calls: SmallVec<[Call; 1]> = SmallVec::new();
+    let mut calls: Calls = SmallVec::new();
     calls.push(found.call);
     calls.extend(found.also);
     Ok(calls)

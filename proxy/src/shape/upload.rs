@@ -1,0 +1,214 @@
+//! Uploads: content with, or after, the metadata that names where it goes.
+//!
+//! A multipart upload says so in its first part, the start of a resumable one in its body, both perhaps in the query
+//! too; where they disagree, nobody could say which one Google would follow, and the upload is refused. Which of the
+//! kinds it is, is said in three places as well, and they must agree.
+
+use bytes::Bytes;
+use http::header;
+use serde_json::{Map, Value};
+use turnpike_policy::{
+    call::{Call, Scope},
+    canonical::Target,
+};
+
+use super::{Calls, collected};
+use crate::{
+    body::RequestBody,
+    coding::{self, Caps, CodingError},
+    egress::Canonical,
+    journey::{Gateway, Refused},
+    multipart::{self, MAX_METADATA, MultipartError, Related, WholeRelated},
+    normalise::media_type,
+    record::CallRecord,
+    refusal::Refusal,
+};
+
+/// What a packed upload may unpack to, as it passes: the largest object there is, and what gzip can pack at most.
+const CAPS: Caps = Caps {
+    bytes: 5 << 40,
+    ratio: 1100,
+    free: 1 << 20,
+};
+
+/// How content is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The body is the content.
+    Media,
+    /// Metadata and content.
+    Multipart,
+    /// Metadata only; the content comes later, to a URL that the answer tells.
+    Resumable,
+}
+
+/// Whether the body is, or announces, content that is stored as it is.
+pub(super) fn is_upload(target: &Target) -> bool {
+    matches!(
+        (target.segment(0), target.segment(1)),
+        ("upload", _) | ("resumable", "upload")
+    )
+}
+
+/// Reads an upload as far as it takes to know where it goes.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(super) async fn shape(
+    gateway: &Gateway,
+    record: &CallRecord,
+    canonical: &mut Canonical,
+    calls: &mut Calls,
+    body: RequestBody,
+) -> Result<RequestBody, Refused> {
+    if canonical.target.query_pairs().any(|(name, _)| name == "upload_id") {
+        // Content for a session: where it goes was said when that was opened.
+        return Ok(body);
+    }
+    match kind(canonical)? {
+        Kind::Media => Ok(body),
+        Kind::Resumable => {
+            let body = collected(gateway, record, body, MAX_METADATA).await?;
+            if !body.is_empty() {
+                let metadata = multipart::object(&body).map_err(refused)?;
+                place(calls, &metadata)?;
+            }
+            Ok(RequestBody::whole(body))
+        }
+        Kind::Multipart => {
+            let content_type = multipart::content_type(&canonical.headers)
+                .map_err(refused)?
+                .to_owned();
+            let plain = coding::decoded(&canonical.headers, body, CAPS).map_err(|e| coded(&e))?;
+            let related = Related::begin(&content_type, Box::pin(plain))
+                .await
+                .map_err(refused)?;
+            place(calls, &related.metadata)?;
+            let (content_type, rebuilt) = related.rebuild().map_err(refused)?;
+            canonical.headers.insert(header::CONTENT_TYPE, content_type);
+            canonical.headers.remove(header::CONTENT_ENCODING);
+            Ok(RequestBody::rebuilt(rebuilt, &Default::default()))
+        }
+    }
+}
+
+/// What every place says that says something.
+fn kind(canonical: &Canonical) -> Result<Kind, Refused> {
+    let contradicts = || {
+        Box::new(Refusal::invalid(
+            "UPLOAD_KIND_CONTRADICTS",
+            "the query, the headers and the content type of the upload say different kinds of upload; give one \
+             uploadType, and multipart/related only with uploadType=multipart",
+        ))
+    };
+    let named = |value: &str| match value.to_ascii_lowercase().as_str() {
+        "media" | "raw" => Ok(Kind::Media),
+        "multipart" => Ok(Kind::Multipart),
+        "resumable" => Ok(Kind::Resumable),
+        _ => Err(contradicts()),
+    };
+    let mut found: Option<Kind> = None;
+    let mut say = |kind: Kind| match found {
+        Some(other) if other != kind => Err(contradicts()),
+        _ => {
+            found = Some(kind);
+            Ok(())
+        }
+    };
+    for (name, value) in canonical.target.query_pairs() {
+        let name = name.trim_start_matches('$').to_ascii_lowercase().replace('_', "");
+        if matches!(name.as_str(), "uploadtype" | "uploadprotocol") {
+            say(named(&value)?)?;
+        }
+    }
+    if canonical.target.path().starts_with("/resumable/") {
+        say(Kind::Resumable)?;
+    }
+    for value in canonical.headers.get_all("x-goog-upload-protocol") {
+        say(named(value.to_str().map_err(|_| contradicts())?)?)?;
+    }
+    let content = canonical.headers.get(header::CONTENT_TYPE);
+    let content = content.map(|v| v.to_str().map(media_type).map_err(|_| contradicts()));
+    match (content.transpose()?.as_deref(), found) {
+        (Some("multipart/related"), None | Some(Kind::Multipart)) => Ok(Kind::Multipart),
+        (Some("multipart/related"), Some(_)) | (_, Some(Kind::Multipart)) => Err(contradicts()),
+        (_, Some(kind)) => Ok(kind),
+        (_, None) => Ok(Kind::Media),
+    }
+}
+
+/// An upload that is held, with the boundary that follows from its content, so that the same upload made again is
+/// known again.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) fn settled(canonical: &mut Canonical, body: Bytes) -> Result<Bytes, Refused> {
+    let Some(content_type) = canonical.headers.get(header::CONTENT_TYPE).cloned() else {
+        return Ok(body);
+    };
+    let content_type = content_type.to_str().unwrap_or_default();
+    if !is_upload(&canonical.target) || media_type(content_type) != "multipart/related" {
+        return Ok(body);
+    }
+    let whole = WholeRelated::parse(content_type, &body).map_err(refused)?;
+    let (content_type, body) = whole.rebuild().map_err(refused)?;
+    canonical.headers.insert(header::CONTENT_TYPE, content_type);
+    Ok(body)
+}
+
+/// Fills in the object that the metadata names.
+fn place(calls: &mut Calls, metadata: &Map<String, Value>) -> Result<(), Refused> {
+    for call in calls.iter_mut().filter(|c| c.method == "storage.objects.insert") {
+        name_object(call, metadata)?;
+    }
+    Ok(())
+}
+
+fn name_object(call: &mut Call, metadata: &Map<String, Value>) -> Result<(), Refused> {
+    let conflict = |what: &str| {
+        Box::new(Refusal::invalid(
+            "UPLOAD_NAMES_DIFFER",
+            format!("the URL and the metadata of the upload name different {what}s"),
+        ))
+    };
+    let Some(resource) = call.resources.first_mut() else {
+        return Ok(());
+    };
+    let text = |key: &str| match metadata.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(conflict(key)),
+    };
+    let (bucket, object) = match resource.name.split_once("/objects/") {
+        Some((bucket, object)) => (bucket, Some(object)),
+        None => (resource.name.as_str(), None),
+    };
+    let bucket = bucket.strip_prefix("projects/_/buckets/").unwrap_or(bucket);
+    if text("bucket")?.is_some_and(|named| named != bucket) {
+        return Err(conflict("bucket"));
+    }
+    match (object, text("name")?) {
+        (Some(object), Some(named)) if object != named => Err(conflict("object")),
+        (None, Some(named)) if !named.is_empty() => {
+            resource.name = format!("projects/_/buckets/{bucket}/objects/{named}");
+            resource.id = Some(named.to_owned());
+            resource.scope = Scope::Exact;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(error: MultipartError) -> Refused {
+    Box::new(Refusal::invalid(
+        error.reason(),
+        format!("the upload is refused: {error}"),
+    ))
+}
+
+fn coded(error: &CodingError) -> Refused {
+    Box::new(Refusal::invalid(
+        error.reason(),
+        format!("the upload is refused: {error}"),
+    ))
+}

@@ -129,7 +129,8 @@ fn cached(package: &str, program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn which(program: &str) -> Option<PathBuf> {
+/// A program on PATH.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())

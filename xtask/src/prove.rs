@@ -65,6 +65,13 @@ const CLAIMS: &[Claim] = &[
         environment: &[],
         needs_set_up: true,
     },
+    Claim {
+        name: "clients",
+        tests: &["-p", "turnpike-tests", "--test", "clients_matrix"],
+        filter: &[],
+        environment: &[],
+        needs_set_up: true,
+    },
 ];
 
 /// # Errors

@@ -1,7 +1,9 @@
 //! `cargo xtask setup`: the programs that tests run, built or fetched once into the cache.
 //!
 //! Each lives in `NAME-VERSION/` and appears there whole or not at all. What only a person can
-//! install (gcloud with its emulators, Java, Go, Python) is looked for and named where missing.
+//! install (gcloud with its emulators, Java, Go, Python, Node) is looked for and named where missing.
+
+mod clients;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,6 +71,9 @@ pub(crate) fn run() -> Result<()> {
             println!("{}: from KUBEBUILDER_ASSETS", tool.name);
             continue;
         }
+        install(tool, version, &paths::tools()?)?;
+    }
+    for (tool, version) in &clients::tools() {
         install(tool, version, &paths::tools()?)?;
     }
     for missing in missing_on_machine() {

@@ -1,0 +1,36 @@
+"""Secret Manager and Pub/Sub over gRPC, as an agent in Python would call them.
+
+Usage: rpc.py read|publish|write|refused|held NAME. The result goes to standard output; an error ends the
+program as it ends any program, with its text on standard error.
+"""
+
+import sys
+
+from google.cloud import pubsub_v1, secretmanager
+
+PROJECT = "projects/acme-dev"
+
+
+def main(step: str, name: str) -> None:
+    if step == "publish":
+        publisher = pubsub_v1.PublisherClient()
+        publisher.publish(f"{PROJECT}/topics/clients", f"published by {name}".encode()).result()
+        print("published")
+        return
+    client = secretmanager.SecretManagerServiceClient()
+    if step == "read":
+        answer = client.access_secret_version(name=f"{PROJECT}/secrets/db-password/versions/latest")
+        print(answer.payload.data.decode())
+    elif step == "write":
+        payload = {"data": f"written by {name}".encode()}
+        print(client.add_secret_version(parent=f"{PROJECT}/secrets/api-token", payload=payload).name)
+    elif step == "refused":
+        client.delete_secret(name=f"{PROJECT}/secrets/db-password")
+    elif step == "held":
+        secret = {"replication": {"automatic": {}}}
+        print(client.create_secret(parent=PROJECT, secret_id=f"held-for-{name}", secret=secret).name)
+    else:
+        sys.exit(f"no such step: {step}")
+
+
+main(*sys.argv[1:])

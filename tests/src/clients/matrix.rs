@@ -1,0 +1,126 @@
+//! One client, step by step, through the real proxy: what it says, what Google saw, and who approved.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Client, Kind, Run, Site, Step};
+use crate::process::eventually;
+use crate::standin::{RecordedRequest, Standin};
+use crate::turnpike::standalone::{PATIENCE, Standalone};
+
+/// What agents may do here.
+pub const POLICY: &str = r#"
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: clients, namespace: agents}
+spec:
+  agents: [{serviceAccount: {name: "*"}}]
+  rules:
+    - name: read
+      effect: Allow
+      methods: ["storage.*.get", "storage.*.list", "secretmanager.**.get", "secretmanager.**.access"]
+    - name: write
+      effect: Allow
+      methods: ["storage.objects.insert"]
+      resources: ["projects/_/buckets/acme-dev-data/**"]
+    - name: add
+      effect: Allow
+      methods: ["secretmanager.projects.secrets.addVersion", "pubsub.projects.topics.publish"]
+    - name: keep
+      effect: Deny
+      methods: ["storage.objects.delete", "secretmanager.projects.secrets.delete"]
+      message: Ask the data team first.
+    - name: release
+      effect: RequireApproval
+      methods: ["storage.objects.insert"]
+      resources: ["projects/_/buckets/acme-dev-artifacts/**"]
+      approval: {holdFor: 1m}
+    - name: new-secrets
+      effect: RequireApproval
+      methods: ["secretmanager.projects.secrets.create"]
+      approval: {holdFor: 1m}
+"#;
+
+/// What every client shows of the refused call.
+pub const REFUSAL: &str = "rule \"keep\" of policy agents/clients. Ask the data team first.";
+
+/// Does all steps of a client behind a gate.
+///
+/// # Errors
+/// A step ends otherwise than it should, with what the client has shown.
+pub async fn run(client: &Client, gate: &Standalone, standin: &Standin) -> Result<usize> {
+    let agent = format!("agents/{}", client.name);
+    let proxy = format!("http://{}", gate.listen());
+    let (ca, token) = (gate.ca_pem()?, gate.token(&agent)?);
+    let site = Site::new(client.name, proxy, &ca, &token).await?;
+    let steps = (client.steps)(client.name);
+    for step in &steps {
+        let ended = match step.kind {
+            Kind::Held => {
+                let approved = approve(gate, standin, &agent, step);
+                let (ended, approved) = tokio::join!(client.step(&site, step), approved);
+                let ended = ended?;
+                approved.with_context(|| format!("{}: {}: {}", client.name, step.name, ended.shown))?;
+                ended
+            }
+            Kind::Allowed | Kind::Refused => client.step(&site, step).await?,
+        };
+        check(step, &ended, standin)
+            .with_context(|| format!("{}: {}: {}", client.name, step.name, ended.shown))?;
+    }
+    Ok(steps.len())
+}
+
+/// Whether a step ended as it should, on the client's side and on Google's.
+fn check(step: &Step, ended: &Run, standin: &Standin) -> Result<()> {
+    if step.kind == Kind::Refused {
+        ensure!(!ended.status.success(), "it was not refused");
+        // Some show the answer as it came, in JSON.
+        let shown = ended.shown.replace("\\\"", "\"");
+        ensure!(shown.contains(REFUSAL), "it does not show {REFUSAL:?}");
+        return Ok(());
+    }
+    ensure!(ended.status.success(), "it ended with {}", ended.status);
+    ensure!(
+        step.says.holds(&ended.stdout),
+        "it says {:?} and not {:?}",
+        ended.stdout,
+        step.says
+    );
+    if let Some(text) = &step.brings {
+        let times = times_seen(standin, text);
+        ensure!(times == 1, "{text:?} reached Google {times} times");
+    }
+    Ok(())
+}
+
+/// Waits for the request for approval of the one call that an agent holds, sees that Google knows nothing of
+/// it, and approves it as a person would.
+async fn approve(gate: &Standalone, standin: &Standin, agent: &str, step: &Step) -> Result<()> {
+    let request = eventually(PATIENCE, || async {
+        gate.approvals()?
+            .into_iter()
+            .find(|request| request.phase() == "Pending" && request.value["spec"]["agent"]["name"] == agent)
+            .with_context(|| format!("no request of {agent}"))
+    });
+    let request = request.await?;
+    let text = step.brings.as_deref().context("a held step brings something")?;
+    ensure!(
+        times_seen(standin, text) == 0,
+        "{text:?} reached Google before it was approved"
+    );
+    request.review("alice", "Approve", "looks right")
+}
+
+/// How many calls brought a text to Google, in their body, their messages or their target.
+fn times_seen(standin: &Standin, text: &str) -> usize {
+    let requests = standin.requests();
+    requests.iter().filter(|request| brings(request, text)).count()
+}
+
+fn brings(request: &RecordedRequest, text: &str) -> bool {
+    request
+        .body_text
+        .as_deref()
+        .is_some_and(|body| body.contains(text))
+        || request.path.contains(text)
+}

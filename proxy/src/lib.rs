@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod answer;
+pub mod batch;
 mod body;
 mod budget;
 pub mod cluster;

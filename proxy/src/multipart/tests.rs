@@ -767,11 +767,9 @@ where
 
 #[tokio::test]
 async fn media_is_never_held_back_but_for_what_may_be_a_delimiter() {
-    let mut body = format!(
-        "{}",
-        "--XX\r\nContent-Type: application/json\r\n\r\n{}\r\n--XX\r\n\r\n"
-    )
-    .into_bytes();
+    let mut body = "--XX\r\nContent-Type: application/json\r\n\r\n{}\r\n--XX\r\n\r\n"
+        .as_bytes()
+        .to_vec();
     body.extend_from_slice(b"plain");
     let mut all = VecDeque::from([Bytes::from(body)]);
     all.extend([&b"text\r\n"[..], b"--X", b"y", b"\r\n--XX--"].map(Bytes::from_static));

@@ -13,9 +13,15 @@ use http_body_util::BodyStream;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
-use turnpike_policy::{PolicySet, call::Call, caller::Caller};
+use turnpike_policy::{
+    PolicySet,
+    call::Call,
+    caller::Caller,
+    mask::{MaskPlan, Masked},
+};
 
 use crate::{
+    batch::{BatchError, parse_answer, rebuild_answer},
     body::AnswerBody,
     budget::{Account, Taken},
     egress::UpstreamBody,
@@ -25,7 +31,7 @@ use crate::{
     outcome::Outcome,
     recording::Recordings,
     refusal::Refusal,
-    shape::Form,
+    shape::{Form, batch::Batch},
 };
 
 /// Headers that end here, besides those of the connection.
@@ -111,7 +117,11 @@ pub async fn pass_on(
             metrics,
         );
     }
-    let Some(reading) = reading.as_ref().filter(|r| r.masks) else {
+    let batch = match &form {
+        Form::Batch(batch) => Some(&**batch),
+        Form::Plain | Form::Grpc(_) => None,
+    };
+    let Some(reading) = reading.as_ref().filter(|r| r.masks || batch.is_some()) else {
         let plain = is_json(&parts.headers) && !parts.headers.contains_key(header::CONTENT_ENCODING);
         let copy = reading
             .and_then(|r| r.keep)
@@ -129,7 +139,7 @@ pub async fn pass_on(
             },
         );
     };
-    match read_and_mask(&mut parts, body, &mut outcome, reading, limits, metrics).await {
+    match read_and_mask(&mut parts, body, &mut outcome, reading, batch, limits, metrics).await {
         Ok(masked) => {
             outcome.passed(masked.len() as u64);
             outcome.completed();
@@ -148,18 +158,14 @@ async fn read_and_mask(
     body: UpstreamBody,
     outcome: &mut Outcome,
     reading: &Reading,
+    batch: Option<&Batch>,
     limits: &Limits,
     metrics: &Metrics,
 ) -> Result<Bytes, Refusal> {
-    let calls: &[Call] = &outcome.record().calls;
-    let plan = reading.set.mask_plan(&reading.caller, calls);
-    let unreadable = |what: &str| {
-        Refusal::denied(
-            "ANSWER_UNREADABLE",
-            format!("the answer may hold secrets and cannot be masked: {what}. It is not passed on."),
-        )
-    };
-    if !is_json(&parts.headers) {
+    let json = is_json(&parts.headers);
+    // What is no answer to a batch is an error about all of it.
+    let batch = batch.filter(|_| !json);
+    if !json && batch.is_none() {
         return Err(unreadable("it is not JSON"));
     }
     let account = limits.masked.account(&reading.caller.name());
@@ -177,17 +183,19 @@ async fn read_and_mask(
     for name in ABOUT_BYTES {
         parts.headers.remove(*name);
     }
-    let mut masked = Vec::new();
-    let bytes = if plain.iter().all(u8::is_ascii_whitespace) {
-        taken.keep_with(plain)
-    } else {
-        let mut value: Value =
-            serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
-        masked = plan.apply(&mut value);
-        // Written again even where nothing was found: of a name that stands twice, only one value was looked
-        // at, and a checksum that was dropped is not told.
-        taken.keep_with(serde_json::to_vec(&value).map_err(|_| unreadable("it cannot be written again"))?)
+    let calls: &[Call] = &outcome.record().calls;
+    let (written, masked) = match batch {
+        None => {
+            let plan = reading.set.mask_plan(&reading.caller, calls);
+            mask(plain, &plan)?
+        }
+        Some(batch) => {
+            let (content_type, written, masked) = mask_each(&parts.headers, plain, batch, calls, reading)?;
+            parts.headers.insert(header::CONTENT_TYPE, content_type);
+            (written, masked)
+        }
     };
+    let bytes = taken.keep_with(written);
     for hit in &masked {
         metrics.masked(&hit.kind, hit.count);
     }
@@ -196,6 +204,64 @@ async fn read_and_mask(
         recordings.keep(outcome.record().id, bytes.clone(), *keep).await;
     }
     Ok(bytes)
+}
+
+fn unreadable(what: &str) -> Refusal {
+    Refusal::denied(
+        "ANSWER_UNREADABLE",
+        format!("the answer may hold secrets and cannot be masked: {what}. It is not passed on."),
+    )
+}
+
+/// Masks a whole answer.
+fn mask(plain: Vec<u8>, plan: &MaskPlan<'_>) -> Result<(Vec<u8>, Vec<Masked>), Refusal> {
+    if plain.iter().all(u8::is_ascii_whitespace) {
+        return Ok((plain, Vec::new()));
+    }
+    let mut value: Value = serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
+    let masked = plan.apply(&mut value);
+    // Written again even where nothing was found: of a name that stands twice, only one value was looked
+    // at, and a checksum that was dropped is not told.
+    let written = serde_json::to_vec(&value).map_err(|_| unreadable("it cannot be written again"))?;
+    Ok((written, masked))
+}
+
+/// Masks each answer of a batch by the plan of its own calls.
+fn mask_each(
+    headers: &HeaderMap,
+    plain: Vec<u8>,
+    batch: &Batch,
+    calls: &[Call],
+    reading: &Reading,
+) -> Result<(HeaderValue, Vec<u8>, Vec<Masked>), Refusal> {
+    let broken = |e: BatchError| unreadable(&e.to_string());
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content_type = content_type.ok_or_else(|| unreadable("it has no type"))?;
+    let plain = Bytes::from(plain);
+    let mut answers = parse_answer(content_type, &plain, batch.ids.len()).map_err(broken)?;
+    let mut all = Vec::new();
+    for answer in &mut answers {
+        let its = batch
+            .calls
+            .get(answer.index)
+            .and_then(|range| calls.get(range.clone()));
+        let its = its.ok_or_else(|| unreadable("it answers what was not asked"))?;
+        let plan = reading.set.mask_plan(&reading.caller, its);
+        if plan.is_empty() || answer.body.is_empty() {
+            continue;
+        }
+        if !is_json(&answer.headers) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(unreadable("a part of it is not JSON"));
+        }
+        let (written, masked) = mask(answer.body.to_vec(), &plan)?;
+        answer.body = Bytes::from(written);
+        for name in ABOUT_BYTES {
+            answer.headers.remove(*name);
+        }
+        all.extend(masked);
+    }
+    let (content_type, written) = rebuild_answer(&answers, &batch.ids).map_err(broken)?;
+    Ok((content_type, written.into(), all))
 }
 
 /// Takes away what ends here.

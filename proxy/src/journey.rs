@@ -243,7 +243,7 @@ async fn clear(
                     )));
                 }
                 Form::Grpc(call) => call.deadline,
-                Form::Plain => None,
+                Form::Plain | Form::Batch(_) => None,
             };
             let held = hold::Wanted {
                 hold: wanted,
@@ -383,7 +383,7 @@ async fn forward(
         in_force,
         form,
     } = cleared;
-    let reading = reading(gateway, &canonical, &record, &caller, &in_force);
+    let reading = reading(gateway, &canonical, &record, &caller, &in_force, &form);
     let within = match prepare(&mut canonical, reading.as_ref(), &form) {
         Ok(within) => within,
         Err(refusal) => return refuse(gateway, &mut record, *refusal, wire),
@@ -443,6 +443,12 @@ fn prepare(
 ) -> Result<Within, Box<Refusal>> {
     let masks = reading.is_some_and(|r| r.masks);
     match form {
+        Form::Batch(_) => {
+            canonical
+                .headers
+                .insert(header::ACCEPT_ENCODING, answer::READABLE);
+            Ok(Within::Usual)
+        }
         Form::Plain => {
             if reading.is_some() {
                 let coding = if masks { answer::READABLE } else { answer::PLAIN };
@@ -495,6 +501,7 @@ fn reading(
     record: &CallRecord,
     caller: &Arc<Caller>,
     in_force: &Arc<InForce>,
+    form: &Form,
 ) -> Option<Reading> {
     let content = canonical.method == http::Method::GET && canonical.target.alt() == Alt::Media;
     let sensitive = record
@@ -509,7 +516,9 @@ fn reading(
         .body_retention(caller)
         .map(|r| (gateway.recordings.clone(), Duration::from_millis(r.keep_ms)));
     let masks = !in_force.set.mask_plan(caller, &record.calls).is_empty();
-    (keep.is_some() || masks).then(|| Reading {
+    // The answers of a batch go back under the ids that the agent gave.
+    let batch = matches!(form, Form::Batch(_));
+    (keep.is_some() || masks || batch).then(|| Reading {
         set: in_force.set.clone(),
         caller: caller.clone(),
         masks,

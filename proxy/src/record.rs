@@ -17,7 +17,7 @@ use turnpike_audit::{
 };
 use turnpike_policy::{
     PolicySet,
-    call::{Call, Transport},
+    call::{Call, Traits, Transport},
     caller::{Caller, Identity},
     definition::{CredentialDef, CredentialSource, Effect, Mode},
     set::{Hit, Hits},
@@ -162,7 +162,8 @@ impl CallRecord {
             })
             .collect();
         let call = self.calls.first();
-        let traits: SmallVec<[&str; 4]> = call.map(|c| c.traits.names().collect()).unwrap_or_default();
+        let all = self.calls.iter().fold(Traits::NONE, |all, call| all | call.traits);
+        let traits: SmallVec<[&str; 4]> = all.names().collect();
         let (hits, policies) = self.sorted_hits();
         let rules: SmallVec<[RuleHit<'_>; 4]> = match &self.set {
             None => SmallVec::new(),

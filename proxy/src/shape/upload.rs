@@ -6,13 +6,9 @@
 
 use bytes::Bytes;
 use http::header;
-use serde_json::{Map, Value};
-use turnpike_policy::{
-    call::{Call, Scope},
-    canonical::Target,
-};
+use turnpike_policy::canonical::Target;
 
-use super::{Calls, collected};
+use super::{Calls, body_names, collected};
 use crate::{
     body::RequestBody,
     coding::{self, Caps, CodingError},
@@ -61,7 +57,11 @@ pub(super) async fn shape(
     calls: &mut Calls,
     body: RequestBody,
 ) -> Result<RequestBody, Refused> {
-    if canonical.target.query_pairs().any(|(name, _)| name == "upload_id") {
+    if canonical
+        .target
+        .query_pairs()
+        .any(|(name, _)| name == "upload_id")
+    {
         // Content for a session: where it goes was said when that was opened.
         return Ok(body);
     }
@@ -71,7 +71,7 @@ pub(super) async fn shape(
             let body = collected(gateway, record, body, MAX_METADATA).await?;
             if !body.is_empty() {
                 let metadata = multipart::object(&body).map_err(refused)?;
-                place(calls, &metadata)?;
+                body_names::place_metadata(calls, &metadata)?;
             }
             Ok(RequestBody::whole(body))
         }
@@ -83,7 +83,7 @@ pub(super) async fn shape(
             let related = Related::begin(&content_type, Box::pin(plain))
                 .await
                 .map_err(refused)?;
-            place(calls, &related.metadata)?;
+            body_names::place_metadata(calls, &related.metadata)?;
             let (content_type, rebuilt) = related.rebuild().map_err(refused)?;
             canonical.headers.insert(header::CONTENT_TYPE, content_type);
             canonical.headers.remove(header::CONTENT_ENCODING);
@@ -154,49 +154,6 @@ pub(crate) fn settled(canonical: &mut Canonical, body: Bytes) -> Result<Bytes, R
     let (content_type, body) = whole.rebuild().map_err(refused)?;
     canonical.headers.insert(header::CONTENT_TYPE, content_type);
     Ok(body)
-}
-
-/// Fills in the object that the metadata names.
-fn place(calls: &mut Calls, metadata: &Map<String, Value>) -> Result<(), Refused> {
-    for call in calls.iter_mut().filter(|c| c.method == "storage.objects.insert") {
-        name_object(call, metadata)?;
-    }
-    Ok(())
-}
-
-fn name_object(call: &mut Call, metadata: &Map<String, Value>) -> Result<(), Refused> {
-    let conflict = |what: &str| {
-        Box::new(Refusal::invalid(
-            "UPLOAD_NAMES_DIFFER",
-            format!("the URL and the metadata of the upload name different {what}s"),
-        ))
-    };
-    let Some(resource) = call.resources.first_mut() else {
-        return Ok(());
-    };
-    let text = |key: &str| match metadata.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(conflict(key)),
-    };
-    let (bucket, object) = match resource.name.split_once("/objects/") {
-        Some((bucket, object)) => (bucket, Some(object)),
-        None => (resource.name.as_str(), None),
-    };
-    let bucket = bucket.strip_prefix("projects/_/buckets/").unwrap_or(bucket);
-    if text("bucket")?.is_some_and(|named| named != bucket) {
-        return Err(conflict("bucket"));
-    }
-    match (object, text("name")?) {
-        (Some(object), Some(named)) if object != named => Err(conflict("object")),
-        (None, Some(named)) if !named.is_empty() => {
-            resource.name = format!("projects/_/buckets/{bucket}/objects/{named}");
-            resource.id = Some(named.to_owned());
-            resource.scope = Scope::Exact;
-            Ok(())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn refused(error: MultipartError) -> Refused {

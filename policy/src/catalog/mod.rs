@@ -32,6 +32,7 @@
 //! `/versions/1:access`. A template with `:verb` likewise comes before all without. Where neither is more specific, or where an escape such as `%3A` leaves open
 //! what Google would see, all readings are kept: [`Classified::also`] must be allowed as well.
 
+mod additions;
 mod classify;
 mod email;
 mod hosts;
@@ -45,6 +46,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 pub use load::LoadError;
+pub(crate) use recipe::pairs_in;
 
 use crate::{
     call::{Call, MethodIndex, Traits},
@@ -275,7 +277,11 @@ impl Catalog {
         static EMBEDDED: OnceLock<Result<Catalog, LoadError>> = OnceLock::new();
         static DATA: &[u8] = include_bytes!("../../data/catalog.gz");
         EMBEDDED
-            .get_or_init(|| Self::load(DATA))
+            .get_or_init(|| {
+                let mut catalog = Self::load(DATA)?;
+                catalog.add(crate::grpc::additions()?)?;
+                Ok(catalog)
+            })
             .as_ref()
             .map_err(Clone::clone)
     }

@@ -336,7 +336,7 @@ fn push_part(name: &mut String, part: &str) {
 }
 
 /// Project and location by their collections, for names that came as a whole (`operations/projects/p/...`).
-fn pairs_in(name: &str, mut location: Option<String>) -> (Option<String>, Option<String>) {
+pub(crate) fn pairs_in(name: &str, mut location: Option<String>) -> (Option<String>, Option<String>) {
     let mut project = None;
     let mut parts = name.split('/');
     while let Some(part) = parts.next() {

@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 use turnpike_policy::{
     call::Call,
     caller::Caller,
+    canonical::Target,
     grpc::{GrpcMethod, Names, Ungrpc},
 };
 
@@ -113,7 +114,7 @@ pub(crate) async fn shape(
         let calls = classify(&method, &first)?;
         let names = method.names(&first).map_err(unlisted)?;
         let later = Later {
-            method,
+            method: method.clone(),
             names,
             messages,
             first: Some(framed(&first)),
@@ -148,6 +149,68 @@ pub(crate) async fn shape(
         })),
         canonical,
         body,
+        calls,
+    })
+}
+
+/// Whether a request is a message by its method's name, without the frames of gRPC: `/$rpc/SERVICE/METHOD`.
+pub(crate) fn is_rpc(target: &Target) -> bool {
+    matches!(target.segment(0), "$rpc" | "%24rpc")
+}
+
+/// Takes a message to `/$rpc/SERVICE/METHOD` apart: the same methods as by gRPC, one message each way.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) async fn shape_rpc(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Arc<Caller>,
+    mut canonical: Canonical,
+    body: RequestBody,
+) -> Result<Shaped, Refused> {
+    let given = canonical.headers.get(header::CONTENT_TYPE);
+    let media = given.and_then(|v| v.to_str().ok()).map(media_type);
+    if canonical.method != http::Method::POST || media.as_deref() != Some("application/x-protobuf") {
+        return Err(invalid(
+            "RPC_CONTENT_TYPE",
+            "calls to /$rpc/ are POST requests with application/x-protobuf",
+        ));
+    }
+    if !canonical.target.query().is_empty() || canonical.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(invalid(
+            "RPC_MALFORMED",
+            "calls to /$rpc/ have no query and no content coding",
+        ));
+    }
+    let path = canonical.target.path();
+    let name = path
+        .splitn(3, '/')
+        .nth(2)
+        .map(|rest| format!("/{rest}"))
+        .unwrap_or_default();
+    let method = gateway
+        .grpc
+        .method(gateway.catalog, canonical.target.host(), &name)
+        .map_err(unlisted)?;
+    if method.client_streaming() || method.server_streaming() {
+        return Err(invalid("RPC_STREAMS", "methods that stream are called by gRPC"));
+    }
+    let account = gateway.limits.held.account(&caller.name());
+    let message = collect(body, gateway.limits.held_bytes, &account, COLLECT_WITHIN)
+        .await
+        .map_err(|why| why.refusal())?;
+    record.verb = canonical.method.as_str().to_owned();
+    let calls = classify(&method, &message)?;
+    canonical.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-protobuf"),
+    );
+    let (service, name) = method.service_and_name();
+    Ok(Shaped {
+        form: Form::Rpc(gateway.descriptors.output(service, name).map(Box::new)),
+        canonical,
+        body: RequestBody::whole(message),
         calls,
     })
 }

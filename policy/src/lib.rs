@@ -18,6 +18,7 @@ pub mod grpc;
 pub mod mask;
 pub mod secrets;
 pub mod set;
+pub mod storage_body;
 
 pub use decide::{Decision, Facts, Permit, Verdict, decide, resume};
 pub use definition::PolicyDef;

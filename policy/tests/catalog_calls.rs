@@ -149,9 +149,9 @@ GET https://www.googleapis.com/storage/v1/b/reports
 GET https://storage-agents.p.googleapis.com/storage/v1/b/reports
   storage.buckets.get storage v1 | projects/_/buckets/reports kind=buckets id=reports | read
 GET https://reports.storage.googleapis.com/2026/q1.csv
-  unlisted STORAGE_XML_API
+  storage.objects.get storage v1 | projects/_/buckets/reports/objects/2026/q1.csv kind=objects id=2026/q1.csv | read
 GET https://storage.googleapis.com/reports/2026/q1.csv
-  unlisted STORAGE_XML_API
+  storage.objects.get storage v1 | projects/_/buckets/reports/objects/2026/q1.csv kind=objects id=2026/q1.csv | read
 POST https://storage.googleapis.com/batch/storage/v1
   unlisted BATCH_REQUEST
 ",
@@ -401,9 +401,9 @@ HEAD https://storage.googleapis.com/storage/v1/b/reports/o/x
 POST https://storage.googleapis.com/storage/v1/b/reports/o/x
   unlisted VERB_NOT_IN_CATALOG
 GET https://storage.googleapis.com/Storage/v1/b/reports
-  unlisted STORAGE_XML_API
-GET https://storage.googleapis.com/
   unlisted METHOD_NOT_IN_CATALOG
+GET https://storage.googleapis.com/
+  storage.buckets.list storage v1 | projects/_ kind=buckets | read
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:peek
   unlisted CUSTOM_VERB_NOT_IN_CATALOG
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions:peek

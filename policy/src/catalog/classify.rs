@@ -9,6 +9,7 @@ use super::{
     hosts::Host,
     recipe::Match,
     trie::{Element, Hit, NodeId, Path},
+    xml::{self, XmlRefusal},
 };
 use crate::{
     call::{Call, Transport},
@@ -27,15 +28,24 @@ enum Entry {
 }
 
 pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
+    if xml::is_xml(catalog, target) {
+        return xml::classify(catalog, target);
+    }
+    classify_json(catalog, target)
+}
+
+/// As [`classify`], but for the XML API of Cloud Storage.
+pub(super) fn classify_json(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
     let Some(host) = catalog.host(target.host()) else {
-        return Err(match target.host().strip_suffix(".storage.googleapis.com") {
-            // A bucket as a host name.
-            Some(_) => Unlisted::StorageXml,
-            None => Unlisted::UnknownHost {
-                host: target.host().to_owned(),
-            },
+        return Err(Unlisted::UnknownHost {
+            host: target.host().to_owned(),
         });
     };
+    if host.service == "storage"
+        && let Some(parameter) = xml::signature(target)
+    {
+        return Err(XmlRefusal::SignedUrl { parameter }.into());
+    }
     // Displayvideo has templates that begin with `download`, so the path as it is comes first.
     let mut search = Search {
         catalog,
@@ -149,11 +159,6 @@ impl Search<'_> {
                 verb,
                 path,
             });
-        }
-        let first = target.segment(0);
-        let json = matches!(first, "" | "storage" | "upload" | "download" | "resumable");
-        if host.service == "storage" && !json {
-            return Err(Unlisted::StorageXml);
         }
         Err(Unlisted::UnknownMethod {
             host: host_name,

@@ -8,8 +8,8 @@
 //! SERVICE-NAME.p.googleapis.com           Private Service Connect, NAME of the customer's own choice
 //! ```
 //!
-//! A shape that is not here is no host, even below `googleapis.com`: `BUCKET.storage.googleapis.com` is another
-//! API, and what is unknown may be another data plane.
+//! `BUCKET.storage.googleapis.com` is a bucket in the XML API of Cloud Storage ([`bucket`]). A shape that is not here
+//! is no host, even below `googleapis.com`: what is unknown may be another data plane.
 
 /// What a host says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,23 @@ pub(super) struct Host<'h> {
     pub(super) service: &'static str,
     /// The location, for regional hosts.
     pub(super) location: Option<&'h str>,
+}
+
+/// The bucket that a host in lower case names. A bucket's name may have dots, so the host may have many labels.
+pub(super) fn bucket(host: &str) -> Option<&str> {
+    host.strip_suffix(".storage.googleapis.com")
+        .filter(|name| is_bucket(name))
+}
+
+/// Whether a bucket can have this name: 3 to 63 characters, or up to 222 with dots between parts of up to 63.
+pub(super) fn is_bucket(name: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let part = |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(inside);
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    (3..=222).contains(&name.len())
+        && edge(name.bytes().next())
+        && edge(name.bytes().last())
+        && name.split('.').all(part)
 }
 
 /// Parses a host in lower case without port; `known` gives the service of a name.

@@ -39,6 +39,7 @@ mod hosts;
 mod load;
 mod recipe;
 mod trie;
+mod xml;
 
 use std::sync::OnceLock;
 
@@ -47,6 +48,7 @@ use smallvec::SmallVec;
 
 pub use load::LoadError;
 pub(crate) use recipe::pairs_in;
+pub use xml::XmlRefusal;
 
 use crate::{
     call::{Call, MethodIndex, Traits},
@@ -225,11 +227,9 @@ pub enum Unlisted {
         /// The service that the batch goes to, such as `storage`.
         service: &'static str,
     },
-    /// The storage XML API.
-    #[error(
-        "this is the XML API of Cloud Storage; use the JSON API, https://storage.googleapis.com/storage/v1/b/BUCKET/o/OBJECT"
-    )]
-    StorageXml,
+    /// A request to the XML API of Cloud Storage that is none of its methods, or acts on what it does not name.
+    #[error(transparent)]
+    StorageXml(#[from] XmlRefusal),
     /// `alt=media` for a method that serves no content.
     #[error("{method} serves no content; ask for alt=json")]
     MediaNotOffered {
@@ -259,7 +259,7 @@ impl Unlisted {
             Self::UnknownVerb { .. } => "VERB_NOT_IN_CATALOG",
             Self::UnknownCustomVerb { .. } => "CUSTOM_VERB_NOT_IN_CATALOG",
             Self::Batch { .. } => "BATCH_REQUEST",
-            Self::StorageXml => "STORAGE_XML_API",
+            Self::StorageXml(refusal) => refusal.reason(),
             Self::MediaNotOffered { .. } => "MEDIA_NOT_OFFERED",
             Self::AmbiguousParameter { .. } => "QUERY_PARAMETER_REPEATED",
             Self::UnsafeName { .. } => "UNSAFE_RESOURCE_NAME",
@@ -343,7 +343,7 @@ impl Catalog {
     /// Whether requests to this host (lower case, no port) can be classified: a host that this is false for
     /// needs no interception, it is refused.
     pub fn is_google_host(&self, host: &str) -> bool {
-        self.host(host).is_some()
+        self.host(host).is_some() || hosts::bucket(host).is_some()
     }
 
     /// The version of the package that the table was made from.

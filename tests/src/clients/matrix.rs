@@ -17,65 +17,76 @@ spec:
   rules:
     - name: read
       effect: Allow
-      methods: ["storage.*.get", "storage.*.list", "secretmanager.**.get", "secretmanager.**.access"]
+      methods: ["storage.*.get", "storage.*.list", "secretmanager.**.get", "secretmanager.**.access",
+                "bigquery.*.get", "bigquery.*.list"]
     - name: write
       effect: Allow
       methods: ["storage.objects.insert"]
       resources: ["projects/_/buckets/acme-dev-data/**"]
     - name: add
       effect: Allow
-      methods: ["secretmanager.projects.secrets.addVersion", "pubsub.projects.topics.publish"]
+      methods: ["secretmanager.projects.secrets.addVersion", "pubsub.projects.topics.publish",
+                "bigquery.datasets.insert"]
     - name: keep
       effect: Deny
-      methods: ["storage.objects.delete", "secretmanager.projects.secrets.delete"]
+      methods: ["storage.objects.delete", "secretmanager.projects.secrets.delete", "bigquery.datasets.delete"]
       message: Ask the data team first.
     - name: release
       effect: RequireApproval
       methods: ["storage.objects.insert"]
       resources: ["projects/_/buckets/acme-dev-artifacts/**"]
       approval: {holdFor: 1m}
-    - name: new-secrets
+    - name: change
       effect: RequireApproval
-      methods: ["secretmanager.projects.secrets.create"]
+      methods: ["secretmanager.projects.secrets.create", "bigquery.datasets.patch", "bigquery.datasets.update"]
       approval: {holdFor: 1m}
 "#;
 
 /// What every client shows of the refused call.
 pub const REFUSAL: &str = "rule \"keep\" of policy agents/clients. Ask the data team first.";
 
-/// Does all steps of a client behind a gate.
+/// Does all steps of a client behind a gate, and gives their number.
 ///
 /// # Errors
-/// A step ends otherwise than it should, with what the client has shown.
+/// Steps end otherwise than they should; the error holds what the client has shown.
 pub async fn run(client: &Client, gate: &Standalone, standin: &Standin) -> Result<usize> {
     let agent = format!("agents/{}", client.name);
     let proxy = format!("http://{}", gate.listen());
     let (ca, token) = (gate.ca_pem()?, gate.token(&agent)?);
     let site = Site::new(client.name, proxy, &ca, &token).await?;
     let steps = (client.steps)(client.name);
+    let mut failures = String::new();
     for step in &steps {
-        let ended = match step.kind {
-            Kind::Held => {
-                let approved = approve(gate, standin, &agent, step);
-                let (ended, approved) = tokio::join!(client.step(&site, step), approved);
-                let ended = ended?;
-                approved.with_context(|| format!("{}: {}: {}", client.name, step.name, ended.shown))?;
-                ended
-            }
-            Kind::Allowed | Kind::Refused => client.step(&site, step).await?,
-        };
-        check(step, &ended, standin)
-            .with_context(|| format!("{}: {}: {}", client.name, step.name, ended.shown))?;
+        if let Err(error) = take(client, &site, step, gate, standin).await {
+            failures.push_str(&format!("\n{}: {error:#}", step.name));
+        }
     }
+    ensure!(failures.is_empty(), "{failures}");
     Ok(steps.len())
+}
+
+async fn take(client: &Client, site: &Site, step: &Step, gate: &Standalone, standin: &Standin) -> Result<()> {
+    let (ended, approved) = match step.kind {
+        Kind::Held => {
+            let agent = format!("agents/{}", client.name);
+            let approved = approve(gate, standin, &agent, step);
+            tokio::join!(client.step(site, step), approved)
+        }
+        Kind::Allowed | Kind::Refused => (client.step(site, step).await, Ok(())),
+    };
+    let ended = ended?;
+    approved
+        .and_then(|()| check(step, &ended, standin))
+        .with_context(|| ended.shown)
 }
 
 /// Whether a step ended as it should, on the client's side and on Google's.
 fn check(step: &Step, ended: &Run, standin: &Standin) -> Result<()> {
     if step.kind == Kind::Refused {
         ensure!(!ended.status.success(), "it was not refused");
-        // Some show the answer as it came, in JSON.
+        // Some show the answer as it came, in JSON, and bq breaks lines where it likes.
         let shown = ended.shown.replace("\\\"", "\"");
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(shown.contains(REFUSAL), "it does not show {REFUSAL:?}");
         return Ok(());
     }
@@ -123,4 +134,5 @@ fn brings(request: &RecordedRequest, text: &str) -> bool {
         .as_deref()
         .is_some_and(|body| body.contains(text))
         || request.path.contains(text)
+        || request.rpc.as_ref().is_some_and(|rpc| rpc.holds(text))
 }

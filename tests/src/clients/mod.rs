@@ -5,6 +5,7 @@
 //! maker documents, which [`Client::environment`] holds. A client that goes past the proxy finds no Google that
 //! takes its token, and leaves no trace in the stand-in's record, so that its run fails either way.
 
+mod cloud_sdk;
 mod curl;
 mod go;
 mod installed;
@@ -49,7 +50,16 @@ pub struct Client {
 }
 
 /// The clients that speak REST.
-pub const REST: &[Client] = &[curl::CURL, python::REST, node::REST, go::REST, java::REST];
+pub const REST: &[Client] = &[
+    cloud_sdk::GCLOUD,
+    cloud_sdk::GSUTIL,
+    cloud_sdk::BQ,
+    curl::CURL,
+    python::REST,
+    node::REST,
+    go::REST,
+    java::REST,
+];
 /// The clients that speak gRPC.
 pub const GRPC: &[Client] = &[python::GRPC, node::GRPC, go::GRPC];
 

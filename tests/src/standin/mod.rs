@@ -2,7 +2,7 @@
 //! benchmarks put behind Turnpike instead of Google.
 //!
 //! It answers in the shapes of the discovery documents, chosen by the `Host` header
-//! and the path, from a small world of obviously invented data. It records what
+//! and the path, and some APIs by gRPC too, from a small world of obviously invented data. It records what
 //! arrives, and can be told to fail. It checks no permission, keeps no content of
 //! large uploads (length and digests only), and implements only what real clients
 //! were seen to call.
@@ -11,6 +11,7 @@ mod admin;
 mod answer;
 mod call;
 mod fault;
+mod grpc;
 mod record;
 mod server;
 mod services;
@@ -25,7 +26,7 @@ use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 
 pub use fault::Fault;
-pub use record::RecordedRequest;
+pub use record::{RecordedRequest, RecordedRpc};
 
 use fault::Faults;
 use record::Recorder;

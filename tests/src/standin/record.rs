@@ -42,6 +42,34 @@ pub struct RecordedRequest {
     pub body_text: Option<String>,
     /// The status it was answered with; `None` while it is under way or where a fault cut it.
     pub status: Option<u16>,
+    /// What more there is to a call by gRPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpc: Option<RecordedRpc>,
+}
+
+/// A call by gRPC: its method is the path, its metadata the headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedRpc {
+    /// The messages that were read, unpacked, up to 64 KiB of each.
+    pub messages: Vec<Vec<u8>>,
+    /// How many of them came compressed.
+    pub compressed: usize,
+    /// The code that it ended with (`google.rpc.Code`); `None` while it is under way.
+    pub code: Option<u32>,
+    /// Whether the client ended it before it was answered.
+    pub cancelled: bool,
+}
+
+impl RecordedRpc {
+    /// Whether one of its messages holds a text.
+    #[must_use]
+    pub fn holds(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        self.messages
+            .iter()
+            .any(|message| message.windows(text.len()).any(|part| part == text))
+    }
 }
 
 impl RecordedRequest {
@@ -114,6 +142,7 @@ impl Recorder {
             body_sha256: None,
             body_text: None,
             status: None,
+            rpc: None,
         };
         let mut log = self.lock();
         request.sequence = log.next;
@@ -134,6 +163,25 @@ impl Recorder {
                 request.body_sha256 = Some(hex(&digest.sha256.finalize()));
                 request.body_text = digest.text.and_then(|text| String::from_utf8(text).ok());
             }
+        });
+    }
+
+    /// Notes a message of a call by gRPC.
+    pub(super) fn rpc_message(&self, ticket: Ticket, message: &[u8], compressed: bool) {
+        self.update(ticket, |request| {
+            let rpc = request.rpc.get_or_insert_default();
+            rpc.compressed += usize::from(compressed);
+            rpc.messages
+                .push(message[..message.len().min(TEXT_LIMIT)].to_vec());
+        });
+    }
+
+    /// Notes the end of a call by gRPC: its code, or that the client gave it up.
+    pub(super) fn rpc_ended(&self, ticket: Ticket, code: Option<u32>) {
+        self.update(ticket, |request| {
+            let rpc = request.rpc.get_or_insert_default();
+            rpc.code = code;
+            rpc.cancelled = code.is_none();
         });
     }
 

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::State;
 use super::answer::{self, Answer};
 use super::call::{Call, Payload, host_of};
-use super::services;
+use super::{grpc, services};
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -81,7 +81,7 @@ struct Shared {
 /// A fault cut the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("closed by an injected fault")]
-struct Closed;
+pub(super) struct Closed;
 
 impl Shared {
     async fn connection(self: Arc<Self>, stream: TcpStream) {
@@ -168,10 +168,14 @@ async fn respond(state: &Arc<State>, scheme: &str, request: Request<Incoming>) -
     };
     let host = host_of(&authority);
     let ticket = state.recorder.arrived(scheme, &host, &head);
-    let mut payload = Payload::new(Arc::clone(state), ticket, incoming);
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let fault = state.faults.take(&host, head.method.as_str(), path);
+    if grpc::is_call(&head) {
+        return grpc::respond(state, ticket, fault, &head, incoming).await;
+    }
+    let mut payload = Payload::new(Arc::clone(state), ticket, incoming);
     let mut faulty = None;
-    if let Some(fault) = state.faults.take(&host, head.method.as_str(), path) {
+    if let Some(fault) = fault {
         if let Some(delay) = fault.delay() {
             tokio::time::sleep(delay).await;
         }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::services::{functions, iam, run, secrets, storage};
+use super::services::{bigquery, functions, iam, run, secrets, storage};
 
 /// The project that exists.
 pub(super) const PROJECT: &str = "acme-dev";
@@ -31,6 +31,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let mut documents = BTreeMap::new();
+        bigquery::seed(&mut documents);
         functions::seed(&mut documents);
         run::seed(&mut documents);
         iam::seed(&mut documents);

@@ -1,5 +1,6 @@
 //! One module for each API; here is how a request finds its own.
 
+pub(super) mod bigquery;
 pub(super) mod functions;
 pub(super) mod iam;
 mod platform;
@@ -30,10 +31,11 @@ enum Service {
     Enablement,
     Compute,
     CloudBuild,
+    BigQuery,
 }
 
 impl Service {
-    const ALL: [(&'static str, Self); 12] = [
+    const ALL: [(&'static str, Self); 13] = [
         ("storage", Self::Storage),
         ("secretmanager", Self::SecretManager),
         ("cloudfunctions", Self::CloudFunctions),
@@ -46,6 +48,7 @@ impl Service {
         ("serviceusage", Self::Enablement),
         ("compute", Self::Compute),
         ("cloudbuild", Self::CloudBuild),
+        ("bigquery", Self::BigQuery),
     ];
 
     /// The API of a host: plain, regional (`us-central1-run`, `run.us-central1.rep`), or mTLS.
@@ -109,6 +112,7 @@ async fn ask(service: Service, world: &World, call: &Call, payload: &mut Payload
         Service::Enablement => platform::service_usage(world, call, payload).await,
         Service::Compute => Ok(platform::compute(call)),
         Service::CloudBuild => Ok(platform::cloud_build(call)),
+        Service::BigQuery => bigquery::answer(world, call, payload).await,
     }
 }
 

@@ -16,7 +16,18 @@ use crate::standin::world::{CREATED, PROJECT, PROJECT_NUMBER, World, now};
 #[derive(Clone, Debug)]
 pub(in crate::standin) struct Secret {
     created: String,
-    versions: Vec<Vec<u8>>,
+    /// The payloads of its versions; the first is version 1.
+    pub(in crate::standin) versions: Vec<Vec<u8>>,
+}
+
+impl Secret {
+    /// Made now, without a version.
+    pub(in crate::standin) fn empty() -> Self {
+        Self {
+            created: now(),
+            versions: Vec::new(),
+        }
+    }
 }
 
 pub(in crate::standin) fn seed() -> BTreeMap<String, Secret> {
@@ -104,10 +115,7 @@ fn create(world: &World, call: &Call) -> Answer {
             &format!("Secret [{}] already exists.", secret_name(id)),
         );
     }
-    let secret = Secret {
-        created: now(),
-        versions: Vec::new(),
-    };
+    let secret = Secret::empty();
     let described = describe(id, &secret);
     secrets.insert(id.to_owned(), secret);
     answer::ok(&described)
@@ -165,11 +173,11 @@ fn version(id: &str, secret: &Secret, number: usize) -> Value {
     })
 }
 
-fn secret_name(id: &str) -> String {
+pub(in crate::standin) fn secret_name(id: &str) -> String {
     format!("projects/{PROJECT_NUMBER}/secrets/{id}")
 }
 
-fn version_name(id: &str, number: usize) -> String {
+pub(in crate::standin) fn version_name(id: &str, number: usize) -> String {
     format!("{}/versions/{number}", secret_name(id))
 }
 

@@ -89,6 +89,24 @@ impl Content {
         }
     }
 
+    /// Bytes from an offset on, at most so many, or fewer; none at the end. `None` where they are not kept.
+    pub(super) fn chunk(&self, at: u64, most: usize) -> Option<Bytes> {
+        let left = usize::try_from(self.len().saturating_sub(at))
+            .unwrap_or(usize::MAX)
+            .min(most);
+        match self {
+            Self::Inline(bytes) => {
+                let start = usize::try_from(at).ok()?.min(bytes.len());
+                Some(bytes.slice(start..start + left))
+            }
+            Self::Pattern { block, .. } => {
+                let start = usize::try_from(at % PERIOD as u64).ok()?;
+                Some(block.slice(start..(start + left).min(PERIOD)))
+            }
+            Self::Digest { .. } => None,
+        }
+    }
+
     /// All of it, or the range asked for, as a stream.
     pub(super) fn send(&self, range: Option<&str>) -> Answer {
         let total = self.len();

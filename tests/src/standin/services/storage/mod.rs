@@ -125,6 +125,32 @@ impl Store {
     }
 }
 
+/// Bytes of an object from an offset on, at most so many, empty at its end; `None` where it is not there, or not
+/// kept.
+pub(in crate::standin) fn read_chunk(
+    world: &World,
+    bucket: &str,
+    name: &str,
+    at: u64,
+    most: usize,
+) -> Option<Bytes> {
+    world.storage().object(bucket, name)?.content.chunk(at, most)
+}
+
+/// Adds or replaces an object and gives its generation; `None` where there is no such bucket.
+pub(in crate::standin) fn write_object(
+    world: &World,
+    bucket: &str,
+    name: &str,
+    content: Vec<u8>,
+) -> Option<u64> {
+    let kind = "application/octet-stream";
+    let stored = world
+        .storage()
+        .insert(bucket, name, kind, Content::inline(content), None);
+    stored.map(|object| object.generation)
+}
+
 /// A zip archive without entries.
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt;
 
-use super::*;
+use super::{stage::ZSTD_WINDOW, *};
 
 const MIB: u64 = 1024 * 1024;
 const CAPS: Caps = Caps::bytes(64 * MIB);

@@ -309,3 +309,6 @@ fn json_type(headers: &HeaderMap) -> Result<(), MultipartError> {
 fn broke_off(error: impl Into<BoxError>) -> MultipartError {
     MultipartError::BrokeOff(error.into().to_string())
 }
+
+#[cfg(test)]
+mod tests;

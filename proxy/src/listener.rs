@@ -3,15 +3,9 @@
 //! The first byte tells which: a TLS record begins with 0x16, everything else must be HTTP/1. CONNECT leads
 //! to TLS inside the tunnel. TLS is always taken apart; nothing is ever tunnelled blindly.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+mod activity;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -21,6 +15,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use secrecy::SecretString;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -30,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use turnpike_policy::canonical::Target;
 use uuid::Uuid;
 
+use self::activity::{Activity, Answer};
 use crate::{
     body::AnswerBody,
     identity::bearer,
@@ -43,6 +39,8 @@ use crate::{
 pub struct ConnectionLimits {
     /// How long a TLS handshake, or the head of a request, may take; also how long a connection may idle.
     pub head_within: Duration,
+    /// How long an answer may wait for the agent to take more of it, on the network or by HTTP/2's windows.
+    pub taken_within: Duration,
     /// Largest head of a request, in bytes.
     pub head_bytes: usize,
     /// Calls at once on one HTTP/2 connection.
@@ -53,6 +51,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             head_within: Duration::from_secs(60),
+            taken_within: Duration::from_secs(300),
             head_bytes: 64 * 1024,
             streams: 128,
         }
@@ -126,6 +125,10 @@ impl Listener {
 
     async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, life: Life) -> Result<(), String> {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        // What the agent's side never acknowledges or never reads ends here, whatever is said above TCP.
+        SockRef::from(&stream)
+            .set_tcp_user_timeout(Some(self.limits.taken_within))
+            .map_err(|e| e.to_string())?;
         let mut first = [0u8; 1];
         let peeked = tokio::select! {
             () = life.stop.cancelled() => return Ok(()),
@@ -303,22 +306,34 @@ impl Listener {
             let (gateway, connection, call) = (gateway.clone(), connection.clone(), active.call());
             async move {
                 let answer = travel(gateway, connection, request).await;
-                drop(call);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(|body| Answer::new(body, call)))
             }
         });
         let io = TokioIo::new(stream);
-        if http2 {
-            // HTTP/1 has this limit in hyper. Answers that still stream are let end.
-            let idle = activity.clone().idle_for(self.limits.head_within);
+        let ConnectionLimits {
+            head_within,
+            taken_within,
+            ..
+        } = self.limits;
+        let served = async {
+            if !http2 {
+                // HTTP/1 has the limit for idling in hyper.
+                let served = self.http1().serve_connection(io, service);
+                return drain(served, stop, std::future::pending()).await;
+            }
             let served = self.http2().serve_connection(io, service);
             tokio::select! {
-                done = drain(served, stop, idle) => done,
-                () = activity.never_begun(self.limits.head_within) => Err("it made no call".to_owned()),
+                done = drain(served, stop, activity.idle_for(head_within)) => done,
+                () = activity.never_begun(head_within) => Err("it made no call".to_owned()),
+                () = async {
+                    activity.idle_for(head_within).await;
+                    activity.idle_for(taken_within).await;
+                } => Err("it was told to end and stays".to_owned()),
             }
-        } else {
-            let served = self.http1().serve_connection(io, service);
-            drain(served, stop, std::future::pending()).await
+        };
+        tokio::select! {
+            done = served => done,
+            () = activity.stalled_for(taken_within) => Err("the agent does not take its answer".to_owned()),
         }
     }
 
@@ -339,6 +354,11 @@ impl Listener {
             .max_header_list_size(u32::try_from(self.limits.head_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(2 << 20)
+            // Bytes of one answer that wait for the network.
+            .max_send_buf_size(64 * 1024)
+            // Streams that were broken off by the agent, or by its own faults, before anybody looked at them.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(128)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         builder
@@ -370,51 +390,4 @@ where
         () = idle => connection.as_mut().graceful_shutdown(),
     }
     connection.await.map_err(|e| e.to_string())
-}
-
-/// The calls of one connection.
-#[derive(Debug, Default)]
-struct Activity {
-    /// Calls under way, held ones included.
-    calls: AtomicUsize,
-    /// Calls so far.
-    begun: AtomicUsize,
-}
-
-/// A call that is under way.
-struct Underway(Arc<Activity>);
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Activity {
-    fn call(self: &Arc<Self>) -> Underway {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Underway(self.clone())
-    }
-
-    /// Returns after this time unless a call has begun by then: a peer that has not even said that it speaks
-    /// HTTP/2 cannot be told to stop.
-    async fn never_begun(&self, limit: Duration) {
-        tokio::time::sleep(limit).await;
-        if self.begun.load(Ordering::Relaxed) > 0 {
-            std::future::pending().await
-        }
-    }
-
-    /// Returns when no call was under way at the beginning and at the end of such a time, and none began in it.
-    async fn idle_for(self: Arc<Self>, limit: Duration) {
-        loop {
-            let before = self.begun.load(Ordering::Relaxed);
-            let idle = self.calls.load(Ordering::Relaxed) == 0;
-            tokio::time::sleep(limit).await;
-            if idle && before == self.begun.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    }
 }

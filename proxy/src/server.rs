@@ -132,6 +132,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         domains: config.domains.clone(),
         limits: ConnectionLimits {
             head_within: config.idle,
+            taken_within: config.idle * 5,
             ..ConnectionLimits::default()
         },
     });

@@ -4,6 +4,7 @@
 //! emulator, fake-gcs-server), and a stand-in for the rest of Google. Every one of them is a
 //! value that stops what it started when it is dropped.
 
+pub mod abuse;
 pub mod clients;
 pub mod control_plane;
 pub mod gcloud;

@@ -1,9 +1,10 @@
 """Secret Manager and Pub/Sub over gRPC, as an agent in Python would call them.
 
-Usage: rpc.py read|publish|write|refused|held NAME. The result goes to standard output; an error ends the
+Usage: rpc.py read|publish|pull|write|refused|held NAME. The result goes to standard output; an error ends the
 program as it ends any program, with its text on standard error.
 """
 
+import queue
 import sys
 
 from google.cloud import pubsub_v1, secretmanager
@@ -16,6 +17,9 @@ def main(step: str, name: str) -> None:
         publisher = pubsub_v1.PublisherClient()
         publisher.publish(f"{PROJECT}/topics/clients", f"published by {name}".encode()).result()
         print("published")
+        return
+    if step == "pull":
+        pull()
         return
     client = secretmanager.SecretManagerServiceClient()
     if step == "read":
@@ -31,6 +35,21 @@ def main(step: str, name: str) -> None:
         print(client.create_secret(parent=PROJECT, secret_id=f"held-for-{name}", secret=secret).name)
     else:
         sys.exit(f"no such step: {step}")
+
+
+def pull() -> None:
+    """Takes one message off a stream that is open both ways."""
+    received = queue.Queue()
+    subscriber = pubsub_v1.SubscriberClient()
+    stream = subscriber.subscribe(f"{PROJECT}/subscriptions/clients", callback=received.put)
+    with subscriber:
+        try:
+            message = received.get(timeout=30)
+            message.ack_with_response().result(timeout=30)
+            print(message.data.decode())
+        finally:
+            stream.cancel()
+            stream.result(timeout=30)
 
 
 main(*sys.argv[1:])

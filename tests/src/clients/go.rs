@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Client, Site, Step, Variables, installed, secret_steps, storage_steps};
+use super::{Client, Says, Site, Step, Variables, installed, secret_steps, storage_steps};
 use crate::process::clean_command;
 
 /// Over REST.
@@ -15,10 +15,19 @@ pub(super) const REST: Client = Client {
     program: |site, step| go(site, step, "rest"),
 };
 
-/// Over gRPC.
+/// Over gRPC. Objects come as a stream, and go by one that is open both ways.
 pub(super) const GRPC: Client = Client {
     name: "go-grpc",
-    steps: secret_steps,
+    steps: |name| {
+        let mut steps = secret_steps(name);
+        let text = format!("streamed by {name}\n");
+        let stored = Says::exactly(format!("clients/{name}.txt {}\n", text.len()));
+        steps.extend([
+            Step::allowed("download", Says::exactly("Hello from the stand-in.\n")),
+            Step::allowed("upload", stored).bringing(text),
+        ]);
+        steps
+    },
     environment,
     program: |site, step| go(site, step, "grpc"),
 };

@@ -26,6 +26,7 @@ spec:
     - name: add
       effect: Allow
       methods: ["secretmanager.projects.secrets.addVersion", "pubsub.projects.topics.publish",
+                "pubsub.projects.subscriptions.*",
                 "bigquery.datasets.insert"]
     - name: keep
       effect: Deny

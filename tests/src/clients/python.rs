@@ -22,9 +22,11 @@ pub(super) const GRPC: Client = Client {
     name: "python-grpc",
     steps: |name| {
         let mut steps = secret_steps(name);
-        steps.push(
+        let subscription = Says::exactly("projects/acme-dev/subscriptions/clients\n");
+        steps.extend([
             Step::allowed("publish", Says::exactly("published\n")).bringing(format!("published by {name}")),
-        );
+            Step::allowed("pull", subscription),
+        ]);
         steps
     },
     environment: |site| {

@@ -147,6 +147,10 @@ impl Call {
                 let request = messages.only().await?;
                 replies.send(pubsub::publish(world, &request)?).await
             }
+            ("google.pubsub.v1.Subscriber", "Acknowledge" | "ModifyAckDeadline") => {
+                messages.only().await?;
+                replies.send(Reply::new()).await
+            }
             ("google.pubsub.v1.Subscriber", "StreamingPull") => {
                 pubsub::streaming_pull(&mut messages, &replies).await
             }
@@ -156,6 +160,9 @@ impl Call {
             }
             ("google.storage.v2.Storage", "WriteObject") => {
                 replies.send(storage::write(world, &mut messages).await?).await
+            }
+            ("google.storage.v2.Storage", "BidiWriteObject") => {
+                storage::write_both_ways(world, &mut messages, &replies).await
             }
             _ => Err(unknown()),
         }

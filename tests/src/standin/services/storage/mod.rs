@@ -137,6 +137,13 @@ pub(in crate::standin) fn read_chunk(
     world.storage().object(bucket, name)?.content.chunk(at, most)
 }
 
+/// Generation and size of an object.
+pub(in crate::standin) fn object_size(world: &World, bucket: &str, name: &str) -> Option<(u64, u64)> {
+    let store = world.storage();
+    let object = store.object(bucket, name)?;
+    Some((object.generation, object.content.len()))
+}
+
 /// Adds or replaces an object and gives its generation; `None` where there is no such bucket.
 pub(in crate::standin) fn write_object(
     world: &World,

@@ -33,6 +33,7 @@ pub mod record;
 pub mod recording;
 mod refusal;
 pub mod server;
+pub mod session;
 mod shape;
 pub mod spool;
 pub mod standalone;

@@ -123,6 +123,11 @@ const DESCRIBE: &[(&str, Option<&str>)] = &[
     ("storage.managedFolders.update", None),
 ];
 
+/// Whether the body of a method has to be read to know what the call is about.
+pub fn names_resources(method: &str) -> bool {
+    DESCRIBE.iter().any(|(name, _)| *name == method)
+}
+
 /// Brings a call and the metadata in its body together. Where the URL names no object the metadata does, and the
 /// call is about that one; where both do they must be the same. Calls of other methods stay as they are: a bucket
 /// that is created stays what is below its project.

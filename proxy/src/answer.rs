@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
 use http_body_util::BodyStream;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
@@ -17,6 +18,7 @@ use turnpike_policy::{
     PolicySet,
     call::Call,
     caller::Caller,
+    canonical::Target,
     mask::{MaskPlan, Masked},
 };
 
@@ -26,11 +28,12 @@ use crate::{
     budget::{Account, Taken},
     egress::UpstreamBody,
     grpc,
-    journey::Limits,
-    metrics::Metrics,
+    journey::Gateway,
+    normalise::media_type,
     outcome::Outcome,
     recording::Recordings,
     refusal::Refusal,
+    session::{Reissued, SessionError},
     shape::{Form, batch::Batch},
 };
 
@@ -86,18 +89,35 @@ pub struct Reading {
     pub keep: Option<(Arc<Recordings>, std::time::Duration)>,
 }
 
+/// What an answer's way back needs to know of the call.
+pub(crate) struct Way<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) caller: &'a Caller,
+    pub(crate) form: Form,
+    /// The call's own target, where the answer is read.
+    pub(crate) asked: Option<Target>,
+}
+
 /// Turns Google's answer into the agent's.
-pub async fn pass_on(
+pub(crate) async fn pass_on(
     answer: Response<UpstreamBody>,
     mut outcome: Outcome,
     reading: Option<Reading>,
-    form: Form,
-    limits: &Limits,
-    metrics: &Arc<Metrics>,
+    way: Way<'_>,
 ) -> Response<AnswerBody> {
     let (mut parts, body) = answer.into_parts();
+    let (form, limits) = (&way.form, &way.gateway.limits);
     strip(&mut parts.headers);
     outcome.status(parts.status.as_u16());
+    let calls = &outcome.record().calls;
+    let sealed = way
+        .gateway
+        .sealer
+        .seal_headers(way.caller, calls, &mut parts.headers, Timestamp::now());
+    if let Err(error) = sealed {
+        let refusal = Refusal::denied(error.reason(), error.to_string());
+        return broken_off(outcome, refusal);
+    }
     let empty = parts.status == http::StatusCode::NO_CONTENT
         || parts.status == http::StatusCode::NOT_MODIFIED
         || outcome.record().verb == "HEAD"
@@ -106,7 +126,7 @@ pub async fn pass_on(
         outcome.completed();
         return Response::from_parts(parts, AnswerBody::Whole(None));
     }
-    if let (Form::Grpc(call), Some(reading)) = (&form, reading.as_ref().filter(|r| r.masks)) {
+    if let (Form::Grpc(call), Some(reading)) = (form, reading.as_ref().filter(|r| r.masks)) {
         let answer = Response::from_parts(parts, body);
         return grpc::mask(
             answer,
@@ -114,14 +134,11 @@ pub async fn pass_on(
             reading.clone(),
             call.output.clone(),
             limits,
-            metrics,
+            &way.gateway.metrics,
         );
     }
-    let batch = match &form {
-        Form::Batch(batch) => Some(&**batch),
-        Form::Plain | Form::Grpc(_) => None,
-    };
-    let Some(reading) = reading.as_ref().filter(|r| r.masks || batch.is_some()) else {
+    let batch = matches!(form, Form::Batch(_));
+    let Some(reading) = reading.as_ref().filter(|r| r.masks || batch) else {
         let plain = is_json(&parts.headers) && !parts.headers.contains_key(header::CONTENT_ENCODING);
         let copy = reading
             .and_then(|r| r.keep)
@@ -139,18 +156,20 @@ pub async fn pass_on(
             },
         );
     };
-    match read_and_mask(&mut parts, body, &mut outcome, reading, batch, limits, metrics).await {
+    match read_and_mask(&mut parts, body, &mut outcome, reading, &way).await {
         Ok(masked) => {
             outcome.passed(masked.len() as u64);
             outcome.completed();
             Response::from_parts(parts, AnswerBody::whole(masked))
         }
-        Err(refusal) => {
-            outcome.status(refusal.http.as_u16());
-            outcome.broke_off(refusal.reason);
-            refusal.into_response(outcome.record().id)
-        }
+        Err(refusal) => broken_off(outcome, refusal),
     }
+}
+
+fn broken_off(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
+    outcome.status(refusal.http.as_u16());
+    outcome.broke_off(refusal.reason);
+    refusal.into_response(outcome.record().id)
 }
 
 async fn read_and_mask(
@@ -158,15 +177,19 @@ async fn read_and_mask(
     body: UpstreamBody,
     outcome: &mut Outcome,
     reading: &Reading,
-    batch: Option<&Batch>,
-    limits: &Limits,
-    metrics: &Metrics,
+    way: &Way<'_>,
 ) -> Result<Bytes, Refusal> {
+    let (form, limits) = (&way.form, &way.gateway.limits);
+    // Whatever the form, an error about all of it may come as JSON.
     let json = is_json(&parts.headers);
-    // What is no answer to a batch is an error about all of it.
-    let batch = batch.filter(|_| !json);
-    if !json && batch.is_none() {
-        return Err(unreadable("it is not JSON"));
+    match form {
+        Form::Plain | Form::Xml | Form::Session | Form::Signed | Form::Grpc(_) if !json => {
+            return Err(unreadable("it is not JSON"));
+        }
+        Form::Rpc(_) if !json && !is_protobuf(&parts.headers) => {
+            return Err(unreadable("it is neither JSON nor a message"));
+        }
+        _ => {}
     }
     let account = limits.masked.account(&reading.caller.name());
     let (plain, taken) = match decode(&parts.headers, body, limits.answer_bytes, &account).await {
@@ -184,20 +207,34 @@ async fn read_and_mask(
         parts.headers.remove(*name);
     }
     let calls: &[Call] = &outcome.record().calls;
-    let (written, masked) = match batch {
-        None => {
-            let plan = reading.set.mask_plan(&reading.caller, calls);
-            mask(plain, &plan)?
-        }
-        Some(batch) => {
+    let plan = reading.set.mask_plan(&reading.caller, calls);
+    let (written, masked) = match form {
+        Form::Batch(batch) if !json => {
             let (content_type, written, masked) = mask_each(&parts.headers, plain, batch, calls, reading)?;
             parts.headers.insert(header::CONTENT_TYPE, content_type);
             (written, masked)
         }
+        Form::Rpc(Some(output)) if !json => {
+            let (written, _, masked) =
+                grpc::mask_message(output, &plain, &plan).map_err(|why| unreadable(&why))?;
+            (written, masked)
+        }
+        Form::Rpc(None) if !json => return Err(unreadable("there is no descriptor of it")),
+        _ => {
+            let reissue = |value: &Value| match &way.asked {
+                Some(asked) => {
+                    way.gateway
+                        .sealer
+                        .seal_signed_urls(way.caller, asked, calls, value, Timestamp::now())
+                }
+                None => Ok(Reissued::default()),
+            };
+            mask(plain, &plan, reissue)?
+        }
     };
     let bytes = taken.keep_with(written);
     for hit in &masked {
-        metrics.masked(&hit.kind, hit.count);
+        way.gateway.metrics.masked(&hit.kind, hit.count);
     }
     outcome.masked(masked);
     if let Some((recordings, keep)) = &reading.keep {
@@ -213,13 +250,19 @@ fn unreadable(what: &str) -> Refusal {
     )
 }
 
-/// Masks a whole answer.
-fn mask(plain: Vec<u8>, plan: &MaskPlan<'_>) -> Result<(Vec<u8>, Vec<Masked>), Refusal> {
+/// Masks a whole answer. Signed URLs are masked too, and given back as the agent may have them.
+fn mask(
+    plain: Vec<u8>,
+    plan: &MaskPlan<'_>,
+    reissue: impl Fn(&Value) -> Result<Reissued, SessionError>,
+) -> Result<(Vec<u8>, Vec<Masked>), Refusal> {
     if plain.iter().all(u8::is_ascii_whitespace) {
         return Ok((plain, Vec::new()));
     }
     let mut value: Value = serde_json::from_slice(&plain).map_err(|_| unreadable("it is not valid JSON"))?;
+    let reissued = reissue(&value).map_err(|e| Refusal::denied(e.reason(), e.to_string()))?;
     let masked = plan.apply(&mut value);
+    reissued.put(&mut value);
     // Written again even where nothing was found: of a name that stands twice, only one value was looked
     // at, and a checksum that was dropped is not told.
     let written = serde_json::to_vec(&value).map_err(|_| unreadable("it cannot be written again"))?;
@@ -253,7 +296,7 @@ fn mask_each(
         if !is_json(&answer.headers) || answer.headers.contains_key(header::CONTENT_ENCODING) {
             return Err(unreadable("a part of it is not JSON"));
         }
-        let (written, masked) = mask(answer.body.to_vec(), &plan)?;
+        let (written, masked) = mask(answer.body.to_vec(), &plan, |_| Ok(Reissued::default()))?;
         answer.body = Bytes::from(written);
         for name in ABOUT_BYTES {
             answer.headers.remove(*name);
@@ -284,6 +327,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     media == "application/json"
         || media == "text/json"
         || (media.starts_with("application/") && media.ends_with("+json"))
+}
+
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    value.is_some_and(|v| media_type(v) == "application/x-protobuf")
 }
 
 /// Why an answer was not read.

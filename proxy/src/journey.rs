@@ -13,13 +13,19 @@ use secrecy::{ExposeSecret, SecretString};
 use smallvec::SmallVec;
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_policy::{
-    Facts, Permit, Verdict, call::Traits, caller::Caller, canonical::Alt, catalog::Catalog, decide,
-    decide::Denial, grpc::GrpcCatalog,
+    Facts, Permit, Verdict,
+    call::{Call, Traits},
+    caller::Caller,
+    canonical::Alt,
+    catalog::Catalog,
+    decide,
+    decide::Denial,
+    grpc::GrpcCatalog,
 };
 use uuid::Uuid;
 
 use crate::{
-    answer::{self, Reading},
+    answer::{self, Reading, Way},
     body::{AnswerBody, RequestBody},
     budget::Budget,
     credential::Credentials,
@@ -35,7 +41,8 @@ use crate::{
     record::{CallRecord, Recorder},
     recording::Recordings,
     refusal::Refusal,
-    shape::{Form, Shaped, shape},
+    session::Sealer,
+    shape::{Form, Shaped, restored, shape},
 };
 
 /// Limits on what is held in memory.
@@ -73,6 +80,8 @@ pub struct Gateway {
     pub policies: Arc<Policies>,
     /// Verifies tokens.
     pub identifier: Identifier,
+    /// Seals what Google hands out as URLs, and opens it again.
+    pub sealer: Sealer,
     /// Holds calls.
     pub gate: Gate,
     /// Writes records.
@@ -243,7 +252,14 @@ async fn clear(
                     )));
                 }
                 Form::Grpc(call) => call.deadline,
-                Form::Plain | Form::Batch(_) => None,
+                Form::Session | Form::Signed => {
+                    return Err(Box::new(Refusal::denied(
+                        "UPLOAD_SESSION_NOT_HELD",
+                        "The call needs an approval, which covers all that is sent, and a session or a signed URL takes \
+                         its content later. Upload it in one request (uploadType=multipart or media).",
+                    )));
+                }
+                Form::Plain | Form::Xml | Form::Rpc(_) | Form::Batch(_) => None,
             };
             let held = hold::Wanted {
                 hold: wanted,
@@ -255,6 +271,7 @@ async fn clear(
             (permit, RequestBody::whole(body), gateway.policies.load().clone())
         }
     };
+    let body = restored(gateway, &caller, &record.calls, body)?;
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
     gateway.metrics.decided("allow", record.reason);
@@ -388,6 +405,11 @@ async fn forward(
         Ok(within) => within,
         Err(refusal) => return refuse(gateway, &mut record, *refusal, wire),
     };
+    // What an answer hands out is bound to what was asked for.
+    let asked = reading
+        .as_ref()
+        .filter(|r| r.masks)
+        .map(|_| canonical.target.clone());
     // From here on the intent may be on record, so every end is an outcome.
     let mut outcome = Outcome::begin(record, gateway.metrics.clone());
     let receipt = match outcome.record().write(Stage::Intent).await {
@@ -420,7 +442,13 @@ async fn forward(
     match gateway.egress.send(outbound, within).await {
         Ok(answer) => {
             outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
-            answer::pass_on(answer, outcome, reading, form, &gateway.limits, &gateway.metrics).await
+            let way = Way {
+                gateway,
+                caller: &caller,
+                form,
+                asked,
+            };
+            answer::pass_on(answer, outcome, reading, way).await
         }
         Err(error) => {
             let (http, status) = match (&error, within) {
@@ -442,6 +470,9 @@ fn prepare(
     form: &Form,
 ) -> Result<Within, Box<Refusal>> {
     let masks = reading.is_some_and(|r| r.masks);
+    if masks && matches!(form, Form::Rpc(None)) {
+        return Err(Box::new(no_descriptor()));
+    }
     match form {
         Form::Batch(_) => {
             canonical
@@ -449,7 +480,7 @@ fn prepare(
                 .insert(header::ACCEPT_ENCODING, answer::READABLE);
             Ok(Within::Usual)
         }
-        Form::Plain => {
+        Form::Plain | Form::Xml | Form::Session | Form::Signed | Form::Rpc(_) => {
             if reading.is_some() {
                 let coding = if masks { answer::READABLE } else { answer::PLAIN };
                 canonical.headers.insert(header::ACCEPT_ENCODING, coding);
@@ -460,11 +491,7 @@ fn prepare(
         Form::Grpc(call) => {
             if masks {
                 if call.output.is_none() {
-                    return Err(Box::new(Refusal::denied(
-                        "NO_DESCRIPTOR",
-                        "The answer may hold secrets, and Turnpike has no descriptor to find them by. Make the call over \
-                         REST, or have its descriptor added to the gateway (`descriptors` in turnpike.yaml).",
-                    )));
+                    return Err(Box::new(no_descriptor()));
                 }
                 canonical
                     .headers
@@ -486,6 +513,14 @@ fn prepare(
     }
 }
 
+fn no_descriptor() -> Refusal {
+    Refusal::denied(
+        "NO_DESCRIPTOR",
+        "The answer may hold secrets, and Turnpike has no descriptor to find them by. Make the call over REST, or have \
+         its descriptor added to the gateway (`descriptors` in turnpike.yaml).",
+    )
+}
+
 fn failed(mut outcome: Outcome, refusal: Refusal, wire: Wire) -> Response<AnswerBody> {
     outcome.status(refusal.http.as_u16());
     outcome.broke_off(refusal.reason);
@@ -503,7 +538,12 @@ fn reading(
     in_force: &Arc<InForce>,
     form: &Form,
 ) -> Option<Reading> {
-    let content = canonical.method == http::Method::GET && canonical.target.alt() == Alt::Media;
+    let object = |c: &Call| c.method == "storage.objects.get";
+    let content = match form {
+        Form::Xml => record.calls.iter().all(object),
+        Form::Signed => true,
+        _ => canonical.method == http::Method::GET && canonical.target.alt() == Alt::Media,
+    };
     let sensitive = record
         .calls
         .iter()

@@ -105,6 +105,21 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
             "upgrades to other protocols are not passed on",
         ));
     }
+    let (uri, host) = addressed(&target)?;
+    let headers = kept(&parts.headers);
+    Ok(Canonical {
+        target,
+        uri,
+        host,
+        method: parts.method.clone(),
+        headers,
+        http2: false,
+        anonymous: false,
+    })
+}
+
+/// The URI and the `Host` header of a target.
+fn addressed(target: &Target) -> Result<(Uri, HeaderValue), Refusal> {
     let unsendable = |e: &dyn std::fmt::Display| {
         Refusal::invalid("TARGET_MALFORMED", format!("the target cannot be sent on: {e}"))
     };
@@ -115,15 +130,19 @@ pub fn normalise(parts: &Parts, authority: &str) -> Result<Canonical, Refusal> {
         .build()
         .map_err(|e| unsendable(&e))?;
     let host = HeaderValue::from_str(target.host()).map_err(|e| unsendable(&e))?;
-    let headers = kept(&parts.headers);
-    Ok(Canonical {
-        target,
-        uri,
-        host,
-        method: parts.method.clone(),
-        headers,
-        http2: false,
-    })
+    Ok((uri, host))
+}
+
+impl Canonical {
+    /// Sends the request to another target: Google's own form of what the agent knows in ours.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub(crate) fn retarget(&mut self, target: Target) -> Result<(), Refusal> {
+        (self.uri, self.host) = addressed(&target)?;
+        self.target = target;
+        Ok(())
+    }
 }
 
 /// Whether a request is a GET whose query is too long for a URL, and stands in the body as a form: what Google's

@@ -25,6 +25,7 @@ use crate::{
     publish::{LocalTopic, PubSub, PubSubConfig, Publisher, PublisherConfig, Sink},
     record::Recorder,
     recording::Recordings,
+    session::Sealer,
     spool::{Spool, SpoolConfig},
     tls::{Authority, Interceptor},
 };
@@ -80,6 +81,8 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         catalog,
         grpc,
         descriptors,
+        sealer: Sealer::new(parts.authority.sealing_secret(), catalog)
+            .context("the key for upload sessions")?,
         policies: parts.policies,
         identifier: Identifier::new(Issuers::new(config.issuers.clone()), parts.reviewer),
         gate: Gate::new(

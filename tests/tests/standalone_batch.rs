@@ -163,7 +163,7 @@ async fn one_part_that_is_denied_or_unclear_denies_the_batch() -> Result<()> {
         (
             "an override",
             vec![GET, "GET /v1/projects/acme/secrets/s?$httpMethod=DELETE"],
-            "METHOD_OVERRIDE",
+            "QUERY_METHOD_OVERRIDE",
         ),
         ("a batch in a batch", vec![GET, "POST /batch"], ""),
         ("nothing listed", vec![GET, "GET /v9/x"], "METHOD_NOT_IN_CATALOG"),

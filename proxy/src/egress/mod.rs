@@ -88,6 +88,8 @@ pub struct Canonical {
     pub headers: http::HeaderMap,
     /// Whether only HTTP/2 carries it, as gRPC.
     pub http2: bool,
+    /// Whether it carries no credential, because the URL is one.
+    pub anonymous: bool,
 }
 
 impl Outbound {
@@ -108,8 +110,12 @@ impl Outbound {
             method,
             mut headers,
             http2,
+            anonymous,
         } = canonical;
-        headers.insert(header::AUTHORIZATION, credential.into_header());
+        headers.remove(header::AUTHORIZATION);
+        if !anonymous {
+            headers.insert(header::AUTHORIZATION, credential.into_header());
+        }
         headers.insert(header::HOST, host);
         // Google answers 411 to such a request without a length.
         if body.is_end_stream()

@@ -13,7 +13,7 @@ use http_body_util::{StreamBody, combinators::UnsyncBoxBody};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::Value;
-use turnpike_policy::mask::Masked;
+use turnpike_policy::mask::{MaskPlan, Masked};
 
 use super::{
     frame::{Coding, FrameError, Messages, framed},
@@ -35,8 +35,25 @@ struct Masker {
     reading: Reading,
 }
 
+/// The message as it may be seen, the same as JSON, and what was masked.
+///
+/// # Errors
+/// What is wrong with it, for the refusal.
+pub(crate) fn mask_message(
+    output: &MessageDescriptor,
+    message: &[u8],
+    plan: &MaskPlan<'_>,
+) -> Result<(Vec<u8>, Value, Vec<Masked>), String> {
+    let decoded = DynamicMessage::decode(output.clone(), message)
+        .map_err(|_| format!("it is no {}", output.full_name()))?;
+    let mut value = serde_json::to_value(&decoded).map_err(|e| format!("it has no JSON form: {e}"))?;
+    let masked = plan.apply(&mut value);
+    let plain = DynamicMessage::deserialize(output.clone(), &value)
+        .map_err(|e| format!("masked, it is no {}: {e}", output.full_name()))?;
+    Ok((plain.encode_to_vec(), value, masked))
+}
+
 impl Masker {
-    /// The message as it may be seen, and as JSON for those who keep it.
     fn mask(
         &self,
         message: &[u8],
@@ -45,17 +62,12 @@ impl Masker {
     ) -> Result<(Bytes, Value), String> {
         let calls = &outcome.record().calls;
         let plan = self.reading.set.mask_plan(&self.reading.caller, calls);
-        let decoded = DynamicMessage::decode(self.output.clone(), message)
-            .map_err(|_| format!("it is no {}", self.output.full_name()))?;
-        let mut value = serde_json::to_value(&decoded).map_err(|e| format!("it has no JSON form: {e}"))?;
-        let masked: Vec<Masked> = plan.apply(&mut value);
-        let plain = DynamicMessage::deserialize(self.output.clone(), &value)
-            .map_err(|e| format!("masked, it is no {}: {e}", self.output.full_name()))?;
+        let (plain, value, masked) = mask_message(&self.output, message, &plan)?;
         for hit in &masked {
             metrics.masked(&hit.kind, hit.count);
         }
         outcome.masked(masked);
-        Ok((framed(&plain.encode_to_vec()), value))
+        Ok((framed(&plain), value))
     }
 }
 

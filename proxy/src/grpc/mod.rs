@@ -28,7 +28,11 @@ use turnpike_policy::{
     grpc::{GrpcMethod, Names, Ungrpc},
 };
 
-pub(crate) use self::{answer::mask, deadline::Deadline, status::response};
+pub(crate) use self::{
+    answer::{mask, mask_message},
+    deadline::Deadline,
+    status::response,
+};
 pub use self::{
     descriptors::{Descriptors, DescriptorsError},
     frame::{Coding, FrameError, Messages, framed},

@@ -13,7 +13,10 @@ pub(super) fn known(given: &HeaderValue, calls: &[Call]) -> Option<HeaderValue> 
     let given = given.to_str().ok()?;
     let names = |value: &str| {
         let resources = calls.iter().flat_map(|c| &c.resources);
-        !value.is_empty() && resources.map(|r| r.name.as_str()).any(|name| is_above(value, name))
+        !value.is_empty()
+            && resources
+                .map(|r| r.name.as_str())
+                .any(|name| is_above(value, name))
     };
     let kept: Vec<&str> = given
         .split('&')
@@ -22,7 +25,9 @@ pub(super) fn known(given: &HeaderValue, calls: &[Call]) -> Option<HeaderValue> 
             percent_decode_str(value).decode_utf8().is_ok_and(|v| names(&v))
         })
         .collect();
-    (!kept.is_empty()).then(|| HeaderValue::try_from(kept.join("&")).ok()).flatten()
+    (!kept.is_empty())
+        .then(|| HeaderValue::try_from(kept.join("&")).ok())
+        .flatten()
 }
 
 /// Whether a name is another or stands above it.
@@ -57,7 +62,10 @@ mod tests {
         };
         let cases = [
             ("bucket=projects/_/buckets/b", Some("bucket=projects/_/buckets/b")),
-            ("bucket=projects%2F_%2Fbuckets%2Fb&x=other", Some("bucket=projects%2F_%2Fbuckets%2Fb")),
+            (
+                "bucket=projects%2F_%2Fbuckets%2Fb&x=other",
+                Some("bucket=projects%2F_%2Fbuckets%2Fb"),
+            ),
             ("bucket=projects/_/buckets/bb", None),
             ("bucket=projects/_/buckets/b/", None),
             ("bucket=", None),

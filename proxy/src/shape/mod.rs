@@ -12,8 +12,15 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 use hyper::body::Incoming;
+use jiff::Timestamp;
+use prost_reflect::MessageDescriptor;
 use smallvec::SmallVec;
-use turnpike_policy::{call::Call, caller::Caller, canonical};
+use turnpike_policy::{
+    call::Call,
+    caller::Caller,
+    canonical,
+    catalog::{Classified, Unlisted},
+};
 
 use crate::{
     body::RequestBody,
@@ -26,6 +33,7 @@ use crate::{
     normalise::{is_long_get, long_get, normalise},
     record::CallRecord,
     refusal::Refusal,
+    session::SessionError,
 };
 
 /// The calls that a request makes.
@@ -49,8 +57,16 @@ pub(crate) struct Shaped {
 pub(crate) enum Form {
     /// As the method's documentation has it.
     Plain,
+    /// XML, or an object's content: the XML API of Cloud Storage.
+    Xml,
+    /// Content for the session of an upload.
+    Session,
+    /// Content to or from a signed URL.
+    Signed,
     /// Messages of gRPC.
     Grpc(Box<GrpcCall>),
+    /// A message without the frames of gRPC, and what it answers with, where a descriptor says.
+    Rpc(Option<Box<MessageDescriptor>>),
     /// Several answers in one.
     Batch(Box<batch::Batch>),
 }
@@ -85,8 +101,57 @@ pub(crate) async fn shape(
     record.verb = canonical.method.as_str().to_owned();
     // The URL has the names; what routing headers say is not looked at, and goes nowhere.
     canonical.headers.remove("x-goog-request-params");
+    if grpc::is_rpc(&canonical.target) {
+        return grpc::shape_rpc(gateway, record, caller, canonical, body).await;
+    }
     if crate::batch::is_batch(&canonical.target) {
         return batch::shape(gateway, record, authority, canonical, body).await;
+    }
+    let now = Timestamp::now();
+    if let Some(opened) = gateway
+        .sealer
+        .open_signed(caller, &canonical.target, now)
+        .map_err(unopened)?
+    {
+        canonical.retarget(opened.target)?;
+        canonical.anonymous = true;
+        return Ok(Shaped {
+            calls: opened.calls,
+            form: Form::Signed,
+            canonical,
+            body,
+        });
+    }
+    let session = gateway
+        .sealer
+        .open(caller, &canonical.target, now)
+        .map_err(unopened)?;
+    if let Some(session) = session {
+        canonical.retarget(session.target.clone())?;
+        let mut calls = classify(gateway, &canonical)?;
+        session.narrow(&mut calls).map_err(unopened)?;
+        return Ok(Shaped {
+            calls,
+            form: Form::Session,
+            canonical,
+            body,
+        });
+    }
+    if gateway.catalog.is_storage_xml(&canonical.target) {
+        // The headers as they came: what would act and is none of Google's is refused, not left out.
+        let given = parts.headers.iter();
+        let given = given.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let catalog = gateway.catalog;
+        let found = catalog
+            .classify(&canonical.target)
+            .and_then(|found| catalog.storage_xml_headers(&canonical.target, found, given))
+            .map_err(unlisted)?;
+        return Ok(Shaped {
+            calls: all(found),
+            form: Form::Xml,
+            canonical,
+            body,
+        });
     }
     let mut calls = classify(gateway, &canonical)?;
     if upload::is_upload(&canonical.target) {
@@ -102,6 +167,9 @@ pub(crate) async fn shape(
             body_names::place(&mut calls, &plain)?;
             coding::strip(&mut canonical.headers);
             body = RequestBody::whole(plain);
+        } else if gateway.sealer.is_given_back(&calls) {
+            let cap = gateway.limits.held_bytes;
+            body = RequestBody::whole(collected(gateway, record, body, cap).await?);
         }
     }
     Ok(Shaped {
@@ -125,12 +193,56 @@ where
 }
 
 fn classify(gateway: &Gateway, canonical: &Canonical) -> Result<Calls, Refused> {
-    let found = gateway
-        .catalog
-        .classify(&canonical.target)
-        .map_err(|unlisted| Box::new(Refusal::denied(unlisted.reason(), unlisted.to_string())))?;
-    let mut calls: Calls = SmallVec::new();
+    let found = gateway.catalog.classify(&canonical.target);
+    found.map(all).map_err(unlisted)
+}
+
+/// Every reading of a request: all of them are decided.
+fn all(found: Classified) -> Calls {
+    let mut calls = Calls::new();
     calls.push(found.call);
     calls.extend(found.also);
-    Ok(calls)
+    calls
+}
+
+/// A request with its signed URLs as Google knows them. That is done last: nobody who approves or records the call
+/// gets to see them.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) fn restored(
+    gateway: &Gateway,
+    caller: &Caller,
+    calls: &Calls,
+    body: RequestBody,
+) -> Result<RequestBody, Refused> {
+    let RequestBody::Whole(Some(bytes)) = &body else {
+        return Ok(body);
+    };
+    if !gateway.sealer.is_given_back(calls) {
+        return Ok(body);
+    }
+    let malformed = |_| {
+        Box::new(Refusal::invalid(
+            "BODY_NOT_JSON",
+            "the request's body is not JSON",
+        ))
+    };
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let count = gateway
+        .sealer
+        .restore_signed_urls(caller, calls, &mut value, Timestamp::now())
+        .map_err(unopened)?;
+    Ok(match count {
+        0 => body,
+        _ => RequestBody::whole(value.to_string().into()),
+    })
+}
+
+fn unopened(error: SessionError) -> Refused {
+    Box::new(Refusal::denied(error.reason(), error.to_string()))
+}
+
+fn unlisted(error: Unlisted) -> Refused {
+    Box::new(Refusal::denied(error.reason(), error.to_string()))
 }

@@ -57,14 +57,6 @@ pub(super) async fn shape(
     calls: &mut Calls,
     body: RequestBody,
 ) -> Result<RequestBody, Refused> {
-    if canonical
-        .target
-        .query_pairs()
-        .any(|(name, _)| name == "upload_id")
-    {
-        // Content for a session: where it goes was said when that was opened.
-        return Ok(body);
-    }
     match kind(canonical)? {
         Kind::Media => Ok(body),
         Kind::Resumable => {

@@ -13,6 +13,8 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::files;
 
@@ -73,6 +75,7 @@ pub const ISSUING_KEY: &str = "issuing-key.pem";
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    sealing: Zeroizing<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -109,6 +112,7 @@ impl Authority {
         };
         let pem = read(certificate)?;
         let key_pair = KeyPair::from_pem(&read(key)?).map_err(|e| wrong(key, e))?;
+        let sealing = sealing_secret(&key_pair);
         let issuer = Issuer::from_ca_cert_pem(&pem, key_pair).map_err(|e| wrong(certificate, e))?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|source| CaError::Pem {
             path: certificate.to_owned(),
@@ -117,6 +121,7 @@ impl Authority {
         Ok(Self {
             issuer,
             certificate: der,
+            sealing,
         })
     }
 
@@ -124,10 +129,24 @@ impl Authority {
         &self.issuer
     }
 
+    /// A secret that all replicas with this authority have in common, and nobody else: upload sessions that one of
+    /// them hands out are sealed with it, and opened by any.
+    pub(crate) fn sealing_secret(&self) -> &[u8; 32] {
+        &self.sealing
+    }
+
     /// The intermediate's certificate, which is sent with every leaf.
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
+}
+
+/// Of the key, for one purpose only: what it is used for tells nothing about the key.
+fn sealing_secret(key: &KeyPair) -> Zeroizing<[u8; 32]> {
+    let mut hasher = Sha256::new();
+    hasher.update(b"turnpike sealing 1");
+    hasher.update(Zeroizing::new(key.serialize_der()));
+    Zeroizing::new(hasher.finalize().into())
 }
 
 /// Makes a root and an intermediate that may issue for these domains, and writes [`ROOT`], [`ISSUING`] and

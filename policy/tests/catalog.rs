@@ -2,7 +2,7 @@
 //! no input makes the look-up fail otherwise than by a named refusal.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write as _,
     sync::OnceLock,
     time::{Duration, Instant},
@@ -104,15 +104,17 @@ fn count(url: impl Fn(&Method<'_>) -> Option<(String, String)>) -> Counts {
 #[test]
 fn every_method_is_found_by_its_own_url() {
     let counts = count(|m| Some((m.host(), path_of(m))));
+    // Ids of RPCs that no REST method stands for are the other table's.
+    let ids: BTreeSet<_> = catalog().methods().map(|m| m.id).collect();
     println!(
         "catalog: {} of {} methods ({} ids) found by a URL built from their template, {} with a second reading",
         counts.exact,
         counts.methods,
-        catalog().ids().len(),
+        ids.len(),
         counts.ambiguous
     );
     assert_eq!(catalog().method_count(), 26_958);
-    assert_eq!(catalog().ids().len(), 16_958);
+    assert_eq!(ids.len(), 16_957);
     assert_eq!(
         counts,
         Counts {

@@ -99,3 +99,11 @@ fn thin() {
         "google.bigtable.v2.Bigtable.ReadRows projects/p/instances/i/tables/t"
     );
 }
+
+#[test]
+fn every_line_of_the_table_is_read() {
+    for rpc in grpc().methods() {
+        let host = format!("{}.googleapis.com", rpc.host_service);
+        method(&host, &rpc.path()).unwrap_or_else(|e| panic!("{}: {e}", rpc.path()));
+    }
+}

@@ -4,6 +4,7 @@ mod bench;
 mod catalog;
 mod codegen;
 mod demo;
+mod grpc;
 mod local;
 mod paths;
 mod prove;
@@ -51,6 +52,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Make the table of gRPC methods, and the descriptors of their answers, from Google's protos.
+    Grpc {
+        /// Compare with the committed files instead, and fail on a difference.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,5 +80,6 @@ fn run() -> Result<()> {
         Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
         Command::Catalog { check } => catalog::run(check),
+        Command::Grpc { check } => grpc::run(check),
     }
 }

@@ -67,7 +67,8 @@ impl Table {
         let before = sections.next().ok_or(LoadError::Format)?;
         let first = before.strip_prefix('.').ok_or(LoadError::Format)?;
         for section in std::iter::once(first).chain(sections) {
-            let (head, lines) = section.split_once('\n').ok_or(LoadError::Format)?;
+            // A service may have no methods.
+            let (head, lines) = section.split_once('\n').unwrap_or((section, ""));
             let (name, hosts) = head.split_once(' ').ok_or(LoadError::Format)?;
             table
                 .services

@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use turnpike_policy::{canonical::Target, catalog::Catalog};
+use turnpike_policy::{call::Traits, canonical::Target, catalog::Catalog};
 
 use document::Document;
 
@@ -47,6 +47,15 @@ pub fn run(check: bool) -> anyhow::Result<()> {
         table.text.len()
     );
     Ok(())
+}
+
+/// The traits of a method that no document lists, from a document and a method in the shape of discovery.
+///
+/// # Errors
+/// Where one of them has another shape.
+pub(crate) fn traits_of(document: serde_json::Value, method: serde_json::Value) -> anyhow::Result<Traits> {
+    let document: Document = serde_json::from_value(document)?;
+    Ok(traits::traits(&document, &serde_json::from_value(method)?))
 }
 
 fn data_path() -> PathBuf {

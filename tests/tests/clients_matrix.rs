@@ -24,7 +24,7 @@ async fn every_client_reads_writes_is_refused_and_waits_for_an_approval() -> Res
     .await?;
     let gate = Standalone::start(&standin, POLICY).await?;
 
-    let wanted: Vec<&Client> = clients::REST.iter().collect();
+    let wanted: Vec<&Client> = clients::REST.iter().chain(clients::GRPC).collect();
     let results: Vec<_> = futures::stream::iter(wanted.iter().copied())
         .map(|client| async { (client.name, clients::run(client, &gate, &standin).await) })
         .buffer_unordered(AT_ONCE)

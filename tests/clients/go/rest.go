@@ -42,7 +42,7 @@ var restSteps = map[string]step{
 
 func onStorage(do func(context.Context, *storage.Client, string) error) step {
 	return func(ctx context.Context, name string) error {
-		client, err := storage.NewClient(ctx, storage.WithJSONReads())
+		client, err := storage.NewClient(ctx)
 		if err != nil {
 			return err
 		}

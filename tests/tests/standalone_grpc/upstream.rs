@@ -188,12 +188,14 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             std::future::pending::<()>().await;
             BodyExt::boxed_unsync(StreamBody::new(stream::iter([Ok(end())])))
         }
-        _ => {
+        other => {
             let sent = body.collect().await?.to_bytes();
             took(&sent);
-            // AccessSecretVersionResponse: name, payload {data}.
-            let payload = field(1, b"stand-in secret");
-            let message = [field(1, "projects/acme/secrets/s/versions/1"), field(2, payload)].concat();
+            // SecretVersion: name. AccessSecretVersionResponse: name, payload {data}.
+            let mut message = field(1, "projects/acme/secrets/s/versions/1");
+            if other == "AccessSecretVersion" {
+                message.extend(field(2, field(1, b"stand-in secret")));
+            }
             let frames = [Ok(Frame::data(framed(&message))), Ok(end())];
             BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames)))
         }

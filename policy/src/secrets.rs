@@ -123,6 +123,9 @@ pub static FIELDS: &[SecretField] = &[
     row("iap.**", "**.secret", "oauth-client-secret", Text),
     // Infrastructure Manager: Statefile, TerraformVariable.
     row("config.**", "**.signedUri", "signed-url", Text),
+    // Apigee: GenerateUploadUrlResponse, GenerateDownloadUrlResponse.
+    row("apigee.**.generateUploadUrl", "**.uploadUri", "signed-url", Text),
+    row("apigee.**.generateDownloadUrl", "**.downloadUri", "signed-url", Text),
     row("config.**", "**.inputValue", "terraform-variable", Text),
     // Scheduler, Tasks, Workflows, App Engine, Composer: HTTP headers and environment.
     row("cloudscheduler.**", "**.headers.*", "header", Text),
@@ -171,5 +174,7 @@ pub static ANY_CREDENTIAL: &[SecretField] = &[
     row("**", "**.signedUrl", "signed-url", Text),
     row("**", "**.binarySignedUri", "signed-url", Text),
     row("**", "**.uploadUrl", "signed-url", Text),
+    row("**", "**.uploadUri", "signed-url", Text),
+    row("**", "**.downloadUri", "signed-url", Text),
     row("**", "**.downloadUrl", "signed-url", Text),
 ];

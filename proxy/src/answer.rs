@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
 use http_body_util::BodyStream;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::StreamReader;
 use turnpike_policy::{
     PolicySet,
@@ -26,6 +25,7 @@ use crate::{
     batch::{BatchError, parse_answer, rebuild_answer},
     body::AnswerBody,
     budget::{Account, Taken},
+    coding::{self, Caps},
     egress::UpstreamBody,
     grpc,
     journey::Gateway,
@@ -70,6 +70,13 @@ const ABOUT_BYTES: &[&str] = &[
 pub const READABLE: HeaderValue = HeaderValue::from_static("gzip");
 /// The same when it is copied as it passes.
 pub const PLAIN: HeaderValue = HeaderValue::from_static("identity");
+
+/// What gzip can pack at most: Google's answers are trusted with memory only up to the cap.
+const ANSWER: Caps = Caps {
+    bytes: 0,
+    ratio: 1100,
+    free: 1 << 20,
+};
 
 /// What reading an answer takes at least.
 const LEAST: usize = 64 * 1024;
@@ -349,42 +356,23 @@ impl From<String> for Unread {
     }
 }
 
-/// Reads a body whole and undoes its content codings, outermost first. The cap is on what comes out.
+/// Reads a body whole and undoes its content codings. The cap is on what comes out.
 async fn decode(
     headers: &HeaderMap,
     body: UpstreamBody,
     cap: usize,
     account: &Account,
 ) -> Result<(Vec<u8>, Taken), Unread> {
-    let stream = BodyStream::new(body)
+    let caps = Caps {
+        // One byte more shows that there is more, and is told by the reader.
+        bytes: cap as u64 + 1,
+        ..ANSWER
+    };
+    let plain = coding::decoded(headers, body, caps).map_err(|e| e.to_string())?;
+    let stream = BodyStream::new(Box::pin(plain))
         .try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok())))
         .map_err(std::io::Error::other);
-    let mut reader: Box<dyn AsyncBufRead + Send + Unpin> = Box::new(StreamReader::new(Box::pin(stream)));
-    let mut codings = Vec::new();
-    for value in headers.get_all(header::CONTENT_ENCODING) {
-        let text = value
-            .to_str()
-            .map_err(|_| "its coding is not readable".to_owned())?;
-        codings.extend(
-            text.split(',')
-                .map(|c| c.trim().to_ascii_lowercase())
-                .filter(|c| !c.is_empty()),
-        );
-    }
-    if codings.len() > 4 {
-        return Err("it is coded too often".to_owned().into());
-    }
-    for coding in codings.iter().rev() {
-        reader = match coding.as_str() {
-            "identity" => reader,
-            "gzip" | "x-gzip" => buffered(multiple(GzipDecoder::new(reader))),
-            "deflate" => buffered(ZlibDecoder::new(reader)),
-            "br" => buffered(BrotliDecoder::new(reader)),
-            "zstd" => buffered(ZstdDecoder::new(reader)),
-            other => return Err(format!("its coding {other:?} is unknown").into()),
-        };
-    }
-    read(reader, cap, account).await
+    read(StreamReader::new(Box::pin(stream)), cap, account).await
 }
 
 /// Reads to the end, and takes memory as it goes.
@@ -414,16 +402,6 @@ where
         taken.join(more.ok_or(Unread::NoRoom)?);
         room = grown;
     }
-}
-
-/// A gzip body may have several members; all of them count.
-fn multiple<R: AsyncBufRead>(mut decoder: GzipDecoder<R>) -> GzipDecoder<R> {
-    decoder.multiple_members(true);
-    decoder
-}
-
-fn buffered<R: AsyncRead + Send + Unpin + 'static>(reader: R) -> Box<dyn AsyncBufRead + Send + Unpin> {
-    Box::new(tokio::io::BufReader::new(reader))
 }
 
 trait KnownEmpty {

@@ -69,7 +69,7 @@ enum Part {
 struct Variable {
     /// The place in the plan's fields.
     field: usize,
-    pattern: SmallVec<[Piece; 8]>,
+    pattern: Vec<Piece>,
 }
 
 /// A segment of a pattern, and whether it alone is what the variable stands for.

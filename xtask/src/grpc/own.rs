@@ -202,3 +202,61 @@ pub(super) fn shared_fields(others: &BTreeSet<(String, String)>, input: &Message
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::http;
+
+    #[test]
+    fn paths_tell_the_name() {
+        for (path, reads, expected) in [
+            (
+                "/v1/{name=projects/*/topics/*}:seek",
+                false,
+                "N:topics::02:v1::{name=projects/*/topics/*}",
+            ),
+            (
+                "/v1/{parent=projects/*}/topics",
+                false,
+                "N:topics:pb:02:v1::{parent=projects/*}",
+            ),
+            (
+                "/v1/{parent=projects/*}/topics",
+                true,
+                "N:topics:p:02:v1::{parent=projects/*}",
+            ),
+            (
+                "/svc/v1/projects/{project_id}/zones/{zone}",
+                true,
+                "N:zones::02:v1::projects/{project_id=@}/zones/{zone=@}",
+            ),
+            ("/v1/{name=a/*/b/**}", true, "N:b::02:v1::{name=a/*/b/**}"),
+            ("/v1/images:annotate", false, "N::u:02:v1::"),
+        ] {
+            let parts = http::parts(path).expect("a path");
+            let text = Named::of(&parts, reads).text(Traits::CHANGE, "v1", "");
+            assert_eq!(text, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn versions_are_told_from_other_words() {
+        let found: Vec<_> = [
+            "v1",
+            "v1beta2",
+            "v1p1beta1",
+            "v1_2",
+            "alpha",
+            "vision",
+            "v",
+            "projects",
+        ]
+        .into_iter()
+        .filter(|word| is_version(word))
+        .collect();
+        assert_eq!(found, ["v1", "v1beta2", "v1p1beta1", "v1_2", "alpha"]);
+        assert_eq!(version_of("google.cloud.vision.v1p1beta1"), "v1p1beta1");
+        assert_eq!(version_of("google.longrunning"), "");
+    }
+}

@@ -159,7 +159,7 @@ impl Writer<'_> {
             .find(|(s, m, _)| *s == service.full_name() && *m == name);
         let mut bindings = match given {
             Some((_, _, bindings)) => bindings.split_whitespace().map(str::to_owned).collect(),
-            None => self.from_rules(method, counts)?,
+            None => self.by_rules(method, counts)?,
         };
         let also = by_hand::ALSO
             .iter()
@@ -188,7 +188,7 @@ impl Writer<'_> {
     }
 
     /// Bindings from the RPC's own rules, or from those of the RPC that it is like.
-    fn from_rules(&self, method: &MethodDescriptor, counts: &mut Counts) -> anyhow::Result<Vec<String>> {
+    fn by_rules(&self, method: &MethodDescriptor, counts: &mut Counts) -> anyhow::Result<Vec<String>> {
         let service = method.parent_service();
         let mut rules = http::rules(self.http, method)?;
         let like = by_hand::LIKE
@@ -206,8 +206,11 @@ impl Writer<'_> {
         let mut bindings = Vec::new();
         let mut unlisted = Vec::new();
         let mut ids = BTreeSet::new();
-        for rule in &rules {
-            let parts = http::parts(&rule.path)?;
+        let all: Vec<Vec<Part>> = rules
+            .iter()
+            .map(|r| http::parts(&r.path))
+            .collect::<Result<_, _>>()?;
+        for (rule, parts) in rules.iter().zip(&all) {
             let readable = |p: &Part| match p {
                 Part::Text(_) => true,
                 Part::Variable(v) => http::numbers(&input, &v.field).is_some(),
@@ -215,7 +218,7 @@ impl Writer<'_> {
             if !parts.iter().all(readable) {
                 continue;
             }
-            match self.rest.join(self.host, rule, &parts) {
+            match self.rest.join(self.host, rule, parts) {
                 Some(joined) => {
                     counts.other_version += usize::from(joined.other_version);
                     ids.insert((joined.id, joined.traits.bits()));
@@ -223,7 +226,7 @@ impl Writer<'_> {
                         "{}{}{}",
                         joined.verb,
                         joined.path,
-                        query(joined.verb, &parts, &input)
+                        query(joined.verb, &all, &input)
                     ));
                 }
                 None => unlisted.push((rule.verb, parts)),
@@ -240,7 +243,7 @@ impl Writer<'_> {
                 None => ("", own::traits(self.host, method, verb)?),
             };
             let reads = traits.contains(Traits::READ);
-            bindings.push(Named::of(&parts, reads).text(traits, version, id));
+            bindings.push(Named::of(parts, reads).text(traits, version, id));
         }
         if bindings.is_empty() {
             let traits = own::traits(self.host, method, 'P')?;
@@ -257,15 +260,14 @@ impl Writer<'_> {
     }
 }
 
-/// Ids of what is made, which REST has in the query.
-fn query(verb: char, parts: &[Part], input: &MessageDescriptor) -> String {
+/// Ids of what is made, which REST has in the query; what one of the RPC's paths holds is no parameter.
+fn query(verb: char, paths: &[Vec<Part>], input: &MessageDescriptor) -> String {
     if verb != 'P' {
         return String::new();
     }
     let in_path = |name: &str| {
-        parts
-            .iter()
-            .any(|p| matches!(p, Part::Variable(v) if v.field == name))
+        let mut parts = paths.iter().flatten();
+        parts.any(|p| matches!(p, Part::Variable(v) if v.field == name))
     };
     let mut parameters = Vec::new();
     for field in input.fields() {

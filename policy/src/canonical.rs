@@ -268,6 +268,7 @@ fn canonical_path(raw: &str) -> Result<(String, SmallVec<[Segment; 16]>), Malfor
 /// Writes a segment in canonical form; says whether escapes are left in it.
 fn push_segment(raw: &str, out: &mut String) -> Result<bool, Malformed> {
     let bytes = raw.as_bytes();
+    let begin = out.len();
     let mut escaped = false;
     let mut i = 0;
     while i < bytes.len() {
@@ -277,10 +278,6 @@ fn push_segment(raw: &str, out: &mut String) -> Result<bool, Malformed> {
             if is_unreserved(value) {
                 out.push(char::from(value));
             } else {
-                // `%25` and the digits of an escape: decoded twice, it would be that escape's character.
-                if value == b'%' && escape(bytes, i + 2).is_ok_and(is_visible) {
-                    return Err(Malformed::DoubleEncoding);
-                }
                 out.push('%');
                 out.push(char::from(bytes[i + 1].to_ascii_uppercase()));
                 out.push(char::from(bytes[i + 2].to_ascii_uppercase()));
@@ -302,7 +299,19 @@ fn push_segment(raw: &str, out: &mut String) -> Result<bool, Malformed> {
         }
         i += 1;
     }
+    if escaped && is_encoded_twice(&out.as_bytes()[begin..]) {
+        return Err(Malformed::DoubleEncoding);
+    }
     Ok(escaped)
+}
+
+/// Whether a canonical segment holds `%25` and the digits of an escape: decoded twice, it would be that escape's
+/// character. The digits may have been escapes themselves, so what was sent does not show it.
+fn is_encoded_twice(canonical: &[u8]) -> bool {
+    let percents = canonical.windows(3).enumerate().filter(|(_, w)| w == b"%25");
+    percents
+        .map(|(at, _)| at)
+        .any(|at| escape(canonical, at + 2).is_ok_and(is_visible))
 }
 
 /// Looks at what a canonical segment decodes to: refuses control characters and bytes that are no text, and

@@ -36,7 +36,7 @@ async fn every_client_reads_writes_is_refused_and_waits_for_an_approval() -> Res
         match result {
             Ok(steps) => {
                 done += 1;
-                println!("{name}: {steps} steps");
+                println!("{name}: {steps}");
             }
             Err(error) => failures.push_str(&format!("\n--- {name}: {error:#}\n")),
         }

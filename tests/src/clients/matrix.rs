@@ -1,5 +1,7 @@
 //! One client, step by step, through the real proxy: what it says, what Google saw, and who approved.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{Client, Kind, Run, Site, Step};
@@ -46,24 +48,26 @@ spec:
 /// What every client shows of the refused call.
 pub const REFUSAL: &str = "rule \"keep\" of policy agents/clients. Ask the data team first.";
 
-/// Does all steps of a client behind a gate, and gives their number.
+/// Does all steps of a client behind a gate, and tells of each and how long it took.
 ///
 /// # Errors
 /// Steps end otherwise than they should; the error holds what the client has shown.
-pub async fn run(client: &Client, gate: &Standalone, standin: &Standin) -> Result<usize> {
+pub async fn run(client: &Client, gate: &Standalone, standin: &Standin) -> Result<String> {
     let agent = format!("agents/{}", client.name);
     let proxy = format!("http://{}", gate.listen());
     let (ca, token) = (gate.ca_pem()?, gate.token(&agent)?);
     let site = Site::new(client.name, proxy, &ca, &token).await?;
     let steps = (client.steps)(client.name);
-    let mut failures = String::new();
+    let (mut done, mut failures) = (Vec::new(), String::new());
     for step in &steps {
+        let started = Instant::now();
         if let Err(error) = take(client, &site, step, gate, standin).await {
             failures.push_str(&format!("\n{}: {error:#}", step.name));
         }
+        done.push(format!("{} {:.1} s", step.name, started.elapsed().as_secs_f64()));
     }
     ensure!(failures.is_empty(), "{failures}");
-    Ok(steps.len())
+    Ok(done.join(", "))
 }
 
 async fn take(client: &Client, site: &Site, step: &Step, gate: &Standalone, standin: &Standin) -> Result<()> {

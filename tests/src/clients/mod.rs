@@ -49,10 +49,10 @@ pub struct Client {
     pub program: fn(&Site, &Step) -> Result<Command>,
 }
 
-/// The clients that speak REST.
+/// The clients that speak REST, the slow ones first.
 pub const REST: &[Client] = &[
-    cloud_sdk::GCLOUD,
     cloud_sdk::GSUTIL,
+    cloud_sdk::GCLOUD,
     cloud_sdk::BQ,
     curl::CURL,
     python::REST,

@@ -125,7 +125,12 @@ pub static FIELDS: &[SecretField] = &[
     row("config.**", "**.signedUri", "signed-url", Text),
     // Apigee: GenerateUploadUrlResponse, GenerateDownloadUrlResponse.
     row("apigee.**.generateUploadUrl", "**.uploadUri", "signed-url", Text),
-    row("apigee.**.generateDownloadUrl", "**.downloadUri", "signed-url", Text),
+    row(
+        "apigee.**.generateDownloadUrl",
+        "**.downloadUri",
+        "signed-url",
+        Text,
+    ),
     row("config.**", "**.inputValue", "terraform-variable", Text),
     // Scheduler, Tasks, Workflows, App Engine, Composer: HTTP headers and environment.
     row("cloudscheduler.**", "**.headers.*", "header", Text),

@@ -7,7 +7,11 @@
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use crate::call::{Call, Resource, Scope};
+use crate::{
+    call::{Call, Resource, Scope, Traits},
+    canonical::Target,
+    catalog::{Catalog, Unlisted, named},
+};
 
 /// Why a body and its URL do not make one call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -123,9 +127,87 @@ const DESCRIBE: &[(&str, Option<&str>)] = &[
     ("storage.managedFolders.update", None),
 ];
 
+/// Parameters and fields that share what a call writes, and the method that does only that, of objects and of
+/// buckets.
+const SHARING: &[(&str, &str, &str)] = &[
+    (
+        "predefinedAcl",
+        "storage.objectAccessControls.insert",
+        "storage.bucketAccessControls.insert",
+    ),
+    (
+        "destinationPredefinedAcl",
+        "storage.objectAccessControls.insert",
+        "storage.bucketAccessControls.insert",
+    ),
+    (
+        "acl",
+        "storage.objectAccessControls.insert",
+        "storage.bucketAccessControls.insert",
+    ),
+    (
+        "predefinedDefaultObjectAcl",
+        "storage.defaultObjectAccessControls.insert",
+        "storage.defaultObjectAccessControls.insert",
+    ),
+    (
+        "defaultObjectAcl",
+        "storage.defaultObjectAccessControls.insert",
+        "storage.defaultObjectAccessControls.insert",
+    ),
+];
+
+/// The calls that a write makes besides, because it shares what it writes: whoever may write need not be allowed to.
+/// Google asks for the permission to set IAM policies then, too.
+///
+/// # Errors
+/// [`Unlisted`] where the catalogue lacks the method, which is a defect of the build.
+pub fn grants(
+    catalog: &Catalog,
+    call: &Call,
+    target: &Target,
+    body: Option<&Map<String, Value>>,
+) -> Result<SmallVec<[Call; 1]>, Unlisted> {
+    let mut calls = SmallVec::new();
+    let object = call.method.starts_with("storage.objects.");
+    if call.traits.contains(Traits::READ) || !(object || call.method.starts_with("storage.buckets.")) {
+        return Ok(calls);
+    }
+    for (name, of_object, of_bucket) in SHARING {
+        let in_query = target.query_pairs().any(|(given, _)| same_field(&given, name));
+        let in_body = body.is_some_and(|b| {
+            b.iter()
+                .any(|(key, value)| same_field(key, name) && !value.is_null())
+        });
+        if in_query || in_body {
+            let mut shares = named(catalog, call, if object { of_object } else { of_bucket })?;
+            // What is shared is what is written, not what it is copied from.
+            shares.resources.truncate(1);
+            calls.push(shares);
+        }
+    }
+    Ok(calls)
+}
+
+/// Whether a name is that of a field, in camel case or in snake case.
+fn same_field(given: &str, name: &str) -> bool {
+    given
+        .bytes()
+        .filter(|b| *b != b'_')
+        .map(|b| b.to_ascii_lowercase())
+        .eq(name.bytes().map(|b| b.to_ascii_lowercase()))
+}
+
+/// Methods whose body may share what they write.
+const SHARE: &[&str] = &[
+    "storage.buckets.insert",
+    "storage.buckets.patch",
+    "storage.buckets.update",
+];
+
 /// Whether the body of a method has to be read to know what the call is about.
 pub fn names_resources(method: &str) -> bool {
-    DESCRIBE.iter().any(|(name, _)| *name == method)
+    SHARE.contains(&method) || DESCRIBE.iter().any(|(name, _)| *name == method)
 }
 
 /// Brings a call and the metadata in its body together. Where the URL names no object the metadata does, and the
@@ -186,15 +268,9 @@ fn field<'v>(
     object: &'v Map<String, Value>,
     name: &'static str,
 ) -> Result<Option<&'v Value>, BodyConflict> {
-    let wanted = |key: &str| {
-        key.bytes()
-            .filter(|b| *b != b'_')
-            .map(|b| b.to_ascii_lowercase())
-            .eq(name.bytes().map(|b| b.to_ascii_lowercase()))
-    };
     let mut found = object
         .iter()
-        .filter(|(key, _)| wanted(key))
+        .filter(|(key, _)| same_field(key, name))
         .map(|(_, value)| value);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => Err(BodyConflict::Twice { method, field: name }),

@@ -162,7 +162,10 @@ impl CallRecord {
             })
             .collect();
         let call = self.calls.first();
-        let all = self.calls.iter().fold(Traits::NONE, |all, call| all | call.traits);
+        let all = self
+            .calls
+            .iter()
+            .fold(Traits::NONE, |all, call| all | call.traits);
         let traits: SmallVec<[&str; 4]> = all.names().collect();
         let (hits, policies) = self.sorted_hits();
         let rules: SmallVec<[RuleHit<'_>; 4]> = match &self.set {

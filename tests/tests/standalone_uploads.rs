@@ -182,6 +182,23 @@ async fn the_object_is_found_wherever_it_is_named_and_must_be_one() -> Result<()
             (403, "RULE_DENIED"),
         ),
         (
+            "shared with everybody by the query",
+            "/upload/storage/v1/b/ours/o?uploadType=media&name=a&predefinedAcl=publicRead",
+            ("content-type", "text/plain"),
+            "x".to_owned(),
+            (403, "NO_RULE_ALLOWS"),
+        ),
+        (
+            "shared with everybody by the metadata",
+            multipart,
+            RELATED,
+            related(
+                r#"{"name":"a","acl":[{"entity":"allUsers","role":"READER"}]}"#,
+                "x",
+            ),
+            (403, "NO_RULE_ALLOWS"),
+        ),
+        (
             "JSON under another name",
             "/storage/v1/b/ours/o",
             ("content-type", "application/x-protobuf"),

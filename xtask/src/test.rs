@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{catalog, codegen, paths, setup, shell, tidy};
+use crate::{catalog, codegen, grpc, paths, setup, shell, tidy};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,9 @@ fn checks() -> Result<()> {
     tidy::run()?;
     codegen::run(true)?;
     shell::step("catalog --check");
-    catalog::run(true)
+    catalog::run(true)?;
+    shell::step("grpc --check");
+    grpc::run(true)
 }
 
 /// A cargo of the same target directory, whose children find the tools.

@@ -49,6 +49,7 @@ use smallvec::SmallVec;
 pub use load::LoadError;
 pub(crate) use recipe::pairs_in;
 pub use xml::XmlRefusal;
+pub(crate) use xml::named;
 
 use crate::{
     call::{Call, MethodIndex, Traits},

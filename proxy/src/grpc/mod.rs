@@ -102,6 +102,7 @@ pub(crate) async fn shape(
         .grpc
         .method(gateway.catalog, canonical.target.host(), canonical.target.path())
         .map_err(unlisted)?;
+    refuse_sessions(&method)?;
     let deadline = Deadline::of(&parts.headers, record.clock)
         .map_err(|e| invalid("GRPC_TIMEOUT_MALFORMED", &e.to_string()))?;
     let coding = Coding::of(&parts.headers).map_err(|e| unframed(&e))?;
@@ -197,6 +198,7 @@ pub(crate) async fn shape_rpc(
         .grpc
         .method(gateway.catalog, canonical.target.host(), &name)
         .map_err(unlisted)?;
+    refuse_sessions(&method)?;
     if method.client_streaming() || method.server_streaming() {
         return Err(invalid("RPC_STREAMS", "methods that stream are called by gRPC"));
     }
@@ -308,8 +310,34 @@ where
     }
 }
 
+/// Methods of Cloud Storage whose messages hold the id of an upload session, which is a credential, or name further
+/// objects. Over REST, sessions are bound to their agent and sources are read.
+const ONLY_OVER_REST: &[&str] = &[
+    "CancelResumableWrite",
+    "ComposeObject",
+    "QueryWriteStatus",
+    "StartResumableWrite",
+];
+
+fn refuse_sessions(method: &GrpcMethod<'_>) -> Result<(), Refused> {
+    let (service, name) = method.service_and_name();
+    match service == "google.storage.v2.Storage" && ONLY_OVER_REST.contains(&name) {
+        true => Err(Box::new(Refusal::denied(
+            "GRPC_UPLOAD_SESSION",
+            format!("{name} is not passed on by gRPC; resumable uploads and compositions go over REST"),
+        ))),
+        false => Ok(()),
+    }
+}
+
 fn classify(method: &GrpcMethod<'_>, message: &[u8]) -> Result<SmallVec<[Call; 1]>, Refused> {
     let found = method.classify(message).map_err(unlisted)?;
+    if found.call.method == "storage.objects.insert" && found.call.resources.is_empty() {
+        return Err(Box::new(Refusal::denied(
+            "GRPC_UPLOAD_SESSION",
+            "The message names an upload session in the place of an object. Resumable uploads go over REST.",
+        )));
+    }
     let mut calls = SmallVec::new();
     calls.push(found.call);
     calls.extend(found.also);

@@ -50,10 +50,11 @@ pub(super) async fn shape(
         let within = |refusal: Refused| within(number, refusal);
         let mut one = normalise(&request.parts, authority).map_err(|r| within(Box::new(r)))?;
         let mut its = classify(gateway, &one).map_err(within)?;
+        body_names::add_grants(gateway.catalog, &mut its, &one.target, None).map_err(within)?;
         if !request.body.is_empty() {
             let method = its.first().map_or("", |c| c.method);
             content::check(method, &mut one.headers).map_err(|r| within(Box::new(r)))?;
-            body_names::place(&mut its, &request.body).map_err(within)?;
+            body_names::place(gateway.catalog, &mut its, &one.target, &request.body).map_err(within)?;
         }
         ranges.push(calls.len()..calls.len() + its.len());
         calls.extend(its);

@@ -154,6 +154,7 @@ pub(crate) async fn shape(
         });
     }
     let mut calls = classify(gateway, &canonical)?;
+    body_names::add_grants(gateway.catalog, &mut calls, &canonical.target, None)?;
     if upload::is_upload(&canonical.target) {
         body = upload::shape(gateway, record, &mut canonical, &mut calls, body).await?;
     } else if !body.is_end_stream() {
@@ -164,7 +165,7 @@ pub(crate) async fn shape(
             let caps = Caps::bytes(multipart::MAX_METADATA as u64);
             let plain = coding::decoded(&canonical.headers, body, caps).map_err(packed)?;
             let plain = collected(gateway, record, Box::pin(plain), multipart::MAX_METADATA).await?;
-            body_names::place(&mut calls, &plain)?;
+            body_names::place(gateway.catalog, &mut calls, &canonical.target, &plain)?;
             coding::strip(&mut canonical.headers);
             body = RequestBody::whole(plain);
         } else if gateway.sealer.is_given_back(&calls) {

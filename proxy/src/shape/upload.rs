@@ -63,7 +63,7 @@ pub(super) async fn shape(
             let body = collected(gateway, record, body, MAX_METADATA).await?;
             if !body.is_empty() {
                 let metadata = multipart::object(&body).map_err(refused)?;
-                body_names::place_metadata(calls, &metadata)?;
+                body_names::place_metadata(gateway.catalog, calls, &canonical.target, &metadata)?;
             }
             Ok(RequestBody::whole(body))
         }
@@ -75,7 +75,7 @@ pub(super) async fn shape(
             let related = Related::begin(&content_type, Box::pin(plain))
                 .await
                 .map_err(refused)?;
-            body_names::place_metadata(calls, &related.metadata)?;
+            body_names::place_metadata(gateway.catalog, calls, &canonical.target, &related.metadata)?;
             let (content_type, rebuilt) = related.rebuild().map_err(refused)?;
             canonical.headers.insert(header::CONTENT_TYPE, content_type);
             canonical.headers.remove(header::CONTENT_ENCODING);

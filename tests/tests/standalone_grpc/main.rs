@@ -183,7 +183,7 @@ async fn refusals_are_statuses_with_reasons() -> Result<()> {
     );
     let pull = framed(&named("projects/acme/subscriptions/b"));
     let access = ACCESS.to_owned();
-    let cases: [(&str, &str, String, Bytes, &str, &str); 9] = [
+    let cases: [(&str, &str, String, Bytes, &str, &str); 11] = [
         (
             "a rule denies",
             SECRETS,
@@ -247,6 +247,22 @@ async fn refusals_are_statuses_with_reasons() -> Result<()> {
             [good.clone(), good.clone()].concat().into(),
             "3",
             "GRPC_TWO_MESSAGES",
+        ),
+        (
+            "an upload session in the place of an object",
+            "storage.googleapis.com",
+            "/google.storage.v2.Storage/WriteObject".to_owned(),
+            framed(&named("somebodys-session")),
+            "7",
+            "GRPC_UPLOAD_SESSION",
+        ),
+        (
+            "the start of an upload session",
+            "storage.googleapis.com",
+            "/google.storage.v2.Storage/StartResumableWrite".to_owned(),
+            framed(&[]),
+            "7",
+            "GRPC_UPLOAD_SESSION",
         ),
         (
             "another subscription",

@@ -329,7 +329,7 @@ fn json(
 }
 
 /// The call of another method on the same resources.
-fn named(catalog: &Catalog, call: &Call, method: &'static str) -> Result<Call, Unlisted> {
+pub(crate) fn named(catalog: &Catalog, call: &Call, method: &'static str) -> Result<Call, Unlisted> {
     let missing = || Unlisted::from(XmlRefusal::Table { method });
     let index = catalog.index_of(method).ok_or_else(missing)?;
     let at = catalog.rows.partition_point(|row| row.id < index);

@@ -42,6 +42,9 @@ async fn every_client_reads_writes_is_refused_and_waits_for_an_approval() -> Res
         }
     }
 
+    println!("clients: {done} of {}", wanted.len());
+    ensure!(failures.is_empty(), "{failures}");
+
     // What Google saw: the gateway's token on every call, an agent's on none, and nothing that was refused.
     let bearer = format!("Bearer {GATEWAY_TOKEN}");
     for request in standin.requests() {
@@ -53,7 +56,5 @@ async fn every_client_reads_writes_is_refused_and_waits_for_an_approval() -> Res
         ensure!(!refused, "a refused call reached Google: {request:?}");
     }
 
-    println!("clients: {done} of {}", wanted.len());
-    ensure!(failures.is_empty(), "{failures}");
     Ok(())
 }

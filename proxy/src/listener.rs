@@ -5,7 +5,7 @@
 
 mod activity;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -139,7 +139,7 @@ impl Listener {
             .map_err(|e| e.to_string())?
         {
             0 => Ok(()),
-            _ if first[0] == 0x16 => self.intercept(stream, peer, None, None, life.stop).await,
+            _ if first[0] == 0x16 => Box::pin(self.intercept(stream, peer, None, None, life.stop)).await,
             _ => self.plain(stream, peer, life).await,
         }
     }
@@ -222,9 +222,8 @@ impl Listener {
             let counted = listener.gateway.metrics.connection();
             let tunnelled = async {
                 let upgraded = hyper::upgrade::on(request).await.map_err(|e| e.to_string())?;
-                listener
-                    .intercept(TokioIo::new(upgraded), peer, Some(host), proof, stop)
-                    .await
+                let intercepted = listener.intercept(TokioIo::new(upgraded), peer, Some(host), proof, stop);
+                Box::pin(intercepted).await
             };
             if let Err(error) = tunnelled.await {
                 tracing::debug!(%peer, error, "a tunnel ended");
@@ -288,9 +287,10 @@ impl Listener {
             }
             let config = self.interceptor.config_for(&host).map_err(|e| e.to_string())?;
             let stream = start.into_stream(config).await.map_err(|e| format!("TLS: {e}"))?;
-            Ok((stream, host))
+            Ok((Box::new(stream), host))
         };
-        let (stream, authority) = tokio::time::timeout(HANDSHAKE_WITHIN, handshake)
+        // What a connection needs for a while only stands in a box, so that it costs nothing while it idles.
+        let (stream, authority) = tokio::time::timeout(HANDSHAKE_WITHIN, Box::pin(handshake))
             .await
             .map_err(|_| "the TLS handshake took too long")??;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -304,10 +304,11 @@ impl Listener {
         let active = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (gateway, connection, call) = (gateway.clone(), connection.clone(), active.call());
-            async move {
+            // In a box, because hyper keeps room for a call on every connection of HTTP/1.
+            Box::pin(async move {
                 let answer = travel(gateway, connection, request).await;
                 Ok::<_, Infallible>(answer.map(|body| Answer::new(body, call)))
-            }
+            })
         });
         let io = TokioIo::new(stream);
         let ConnectionLimits {
@@ -318,10 +319,10 @@ impl Listener {
         let served = async {
             if !http2 {
                 // HTTP/1 has the limit for idling in hyper.
-                let served = self.http1().serve_connection(io, service);
+                let served = Box::pin(self.http1().serve_connection(io, service));
                 return drain(served, stop, std::future::pending()).await;
             }
-            let served = self.http2().serve_connection(io, service);
+            let served = Box::pin(self.http2().serve_connection(io, service));
             tokio::select! {
                 done = drain(served, stop, activity.idle_for(head_within)) => done,
                 () = activity.never_begun(head_within) => Err("it made no call".to_owned()),
@@ -375,7 +376,7 @@ fn is_within(host: &str, domain: &str) -> bool {
 /// Serves a connection to its end, and tells it to come to one when the proxy stops or it has idled long
 /// enough.
 async fn drain<C>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     stop: CancellationToken,
     idle: impl Future<Output = ()>,
 ) -> Result<(), String>
@@ -383,7 +384,6 @@ where
     C: GracefulConnection,
     C::Error: std::fmt::Display,
 {
-    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         done = connection.as_mut() => return done.map_err(|e| e.to_string()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),

@@ -1,25 +1,21 @@
 //! `cargo xtask bench`: the figures that Turnpike is held to, measured on this machine: a look-up in the
-//! catalogue, a decision over 1,000 policies, and the whole gate end to end on loopback.
+//! catalogue, a decision over 1,000 policies, the whole gate end to end on loopback, and what idle connections cost.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+mod idle;
+mod stage;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{
-    local::{Folder, Running, free_ports, get},
-    paths, shell,
-};
+use self::stage::{HOST, PATH, Stage};
+use crate::{paths, shell};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these: classify, decide, gate.
+    /// Only these: classify, decide, gate, idle.
     names: Vec<String>,
     /// Calls through the gate, in each of the rounds.
     #[arg(long, default_value_t = 40_000)]
@@ -27,11 +23,14 @@ pub(crate) struct Args {
     /// Rounds; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Idle connections.
+    #[arg(long, default_value_t = 10_000)]
+    connections: u32,
+    /// Measure idle connections on the development build, which is there sooner.
+    #[arg(long)]
+    dev: bool,
 }
 
-const CREDENTIAL: &str = "standin-access-token-of-the-gateway";
-const HOST: &str = "storage.googleapis.com";
-const PATH: &str = "/storage/v1/b/acme-dev-data";
 const CONNECTIONS: usize = 32;
 
 /// # Errors
@@ -40,8 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     for name in &args.names {
         ensure!(
-            ["classify", "decide", "gate"].contains(&name.as_str()),
-            "no benchmark {name:?}: classify, decide, gate"
+            ["classify", "decide", "gate", "idle"].contains(&name.as_str()),
+            "no benchmark {name:?}: classify, decide, gate, idle"
         );
     }
     for name in ["classify", "decide"] {
@@ -53,6 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted("gate") {
         shell::step("the whole gate: identity, decision, durable record, masking plan, TLS on both sides");
         gate(args)?;
+    }
+    if wanted("idle") {
+        shell::step("idle connections of agents: what each costs the proxy in memory");
+        idle::run(args)?;
     }
     Ok(())
 }
@@ -66,96 +69,27 @@ fn cargo() -> Result<Command> {
 }
 
 fn gate(args: &Args) -> Result<()> {
-    shell::run(cargo()?.args([
-        "build",
-        "--release",
-        "-p",
-        "turnpike-proxy",
-        "-p",
-        "turnpike-tests",
-        "--bins",
-    ]))?;
-    let programs = paths::target()?.join("release");
-    let folder = Folder::new("bench")?;
-    let config = folder.path().join("turnpike");
-    let [proxy, admin, google, google_admin] = free_ports()?;
-    shell::read(
-        Command::new(programs.join("turnpike-proxy"))
-            .args(["standalone", "--init"])
-            .arg(&config),
-    )?;
-    let tls = folder.path().join("google");
-    let _standin = Running::start(
-        Command::new(programs.join("turnpike-standin"))
-            .args([
-                "--listen",
-                &google.to_string(),
-                "--admin",
-                &google_admin.to_string(),
-                "--record",
-                "0",
-            ])
-            .arg("--tls-dir")
-            .arg(&tls)
-            .stdout(Stdio::null()),
-    )?;
-    wait(
-        || get(google_admin, "/healthz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")),
-        "the stand-in",
-    )?;
-    let path = config.join("turnpike.yaml");
-    let text = fs::read_to_string(&path)?
-        .replace("listen: 127.0.0.1:8443", &format!("listen: {proxy}"))
-        .replace("admin: 127.0.0.1:9443", &format!("admin: {admin}"))
-        .replace(
-            "source: ApplicationDefault",
-            "source: AccessTokenFile\n  accessTokenFile: google-token",
-        );
-    let upstream = format!(
-        "  - {{host: \"*\", address: \"{google}\", caFile: \"{}\"}}\n",
-        tls.join("ca.pem").display()
-    );
-    fs::write(&path, format!("{text}\nupstreams:\n{upstream}"))?;
-    fs::write(config.join("google-token"), CREDENTIAL)?;
-    let running = Running::start(
-        Command::new(programs.join("turnpike-proxy"))
-            .args(["standalone", "--config"])
-            .arg(&config)
-            .env("TURNPIKE_LOG", "warn")
-            .stdout(Stdio::null()),
-    )?;
-    wait(
-        || get(admin, "/readyz").is_ok_and(|a| a.starts_with("HTTP/1.1 200")),
-        "the proxy",
-    )?;
-    let token = shell::read(
-        Command::new(programs.join("turnpike-proxy"))
-            .args(["token", "--agent", "agents/coder", "--config"])
-            .arg(&config),
-    )?;
-    let token_file = folder.path().join("token.jwt");
-    fs::write(&token_file, token)?;
-
+    let stage = Stage::start(true, "")?;
     let mut through = Vec::new();
     let mut straight = Vec::new();
     for round in 1..=args.rounds {
         // Alternating, so that what else the machine does falls on both.
         let direct = load(
-            &programs,
-            google.to_string(),
+            &stage.programs,
+            stage.google.to_string(),
             true,
-            &tls.join("ca.pem"),
-            &token_file,
+            &stage.google_ca(),
+            &stage.token_file,
             None,
             args.calls,
         )?;
         let gate = load(
-            &programs,
-            proxy.to_string(),
+            &stage.programs,
+            stage.proxy.to_string(),
             false,
-            &config.join("ca/ca.pem"),
-            &token_file,
-            Some(running.id()),
+            &stage.proxy_ca(),
+            &stage.token_file,
+            Some(stage.process.id()),
             args.calls,
         )?;
         println!(
@@ -226,15 +160,4 @@ fn median(rounds: &[Value], name: &str) -> Result<f64> {
         .collect::<Result<Vec<_>>>()?;
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().context("no round")
-}
-
-fn wait(ready: impl Fn() -> bool, what: &str) -> Result<()> {
-    let until = Instant::now() + Duration::from_secs(15);
-    while !ready() {
-        if Instant::now() > until {
-            bail!("{what} did not come up");
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    Ok(())
 }

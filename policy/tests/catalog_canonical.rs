@@ -126,6 +126,9 @@ fn queries() {
         ("/x?$httpMethod=DELETE", "QUERY_METHOD_OVERRIDE"),
         ("/x?%24httpMethod=DELETE", "QUERY_METHOD_OVERRIDE"),
         ("/x?httpmethod=DELETE", "QUERY_METHOD_OVERRIDE"),
+        ("/x?%2524httpMethod=DELETE", "PATH_DOUBLE_ENCODING"),
+        ("/x?a%25=1", "PATH_DOUBLE_ENCODING"),
+        ("/x?a=%2525", "/x?a=%2525"),
         ("/x?$unknown=1", "QUERY_SYSTEM_PARAMETER_UNKNOWN"),
         (
             "/x?$.xgafv=2&$fields=a&quotaUser=u&prettyPrint=false",

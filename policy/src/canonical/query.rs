@@ -91,6 +91,10 @@ impl Query {
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(raw_name)?;
             let value = decode(raw_value)?;
+            if name.contains('%') {
+                // No parameter's name has one: decoded twice, it would be another parameter.
+                return Err(Malformed::DoubleEncoding);
+            }
             let action = action(&name)?;
             if raw_name.contains(';') || (raw_value.contains(';') && action != Action::Alt) {
                 return Err(Malformed::Semicolon);

@@ -406,6 +406,24 @@ GET https://storage.googleapis.com/
   storage.buckets.list storage v1 | projects/_ kind=buckets | read
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:peek
   unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:ACCESS
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:Access
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:access%20
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:access%3Bx
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:access%23x
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1:access%3Fx=y
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1%3AACCESS
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1%3Aaccess%2F
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions/1%3Aaccess%3Bx=y%3Az
+  unlisted CUSTOM_VERB_NOT_IN_CATALOG
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db/versions:peek
   unlisted METHOD_NOT_IN_CATALOG
 GET https://cloudresourcemanager.googleapis.com/v1/projects/acme:dev

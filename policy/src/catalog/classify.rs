@@ -106,7 +106,7 @@ impl Search<'_> {
         let verb = Verb::parse(target.verb());
         // The session of a resumable upload is its method's, whatever verb carries its chunks.
         let session = entry == Entry::Upload && target.query_pairs().any(|(name, _)| name == "upload_id");
-        let custom = custom_verb(target);
+        let custom = custom_verb(target).or_else(|| catalog.disguised_verb(target));
         catalog.trie.walk(root, &TargetPath(target), skipped, &mut |hit| {
             let row = &catalog.rows[hit.row as usize];
             let usable = match entry {
@@ -244,7 +244,30 @@ impl Catalog {
             .verb_services
             .contains(self.apis[usize::from(row.api)].service)
     }
+
+    /// The end of the path where it is a custom verb that the table has, for a server that minds no case, or cuts
+    /// off what stands behind it: `:ACCESS`, `:access%20`, `%3Aaccess%3Bx`. An escaped verb that is spelled right
+    /// is another reading, and not meant.
+    fn disguised_verb<'t>(&self, target: &'t Target) -> Option<&'t str> {
+        let raw = target.segment(target.segment_count().checked_sub(1)?);
+        if !raw.contains(':') && !raw.contains("%3A") {
+            return None;
+        }
+        let decoded = decode_segment(raw, false);
+        let first = decoded.split(CUT).next().unwrap_or(&decoded);
+        let disguised = [first, &decoded].into_iter().any(|name| {
+            let behind = name.trim_end_matches(':').rsplit_once(':').map(|(_, verb)| verb);
+            let word = behind.and_then(|verb| verb.split(CUT).next());
+            let known = word.and_then(|word| self.verbs.get(&word.to_ascii_lowercase()));
+            let spelled = |verb: &str| decoded.strip_suffix(verb).is_some_and(|name| name.ends_with(':'));
+            known.is_some_and(|verb| !spelled(verb))
+        });
+        disguised.then_some(raw)
+    }
 }
+
+/// What servers cut off behind a word, or trim.
+const CUT: [char; 8] = [' ', '\t', ';', '?', '#', '/', '\\', ','];
 
 /// The end of the path where it reads like a custom verb, `:peek`: a letter in lower case and only letters.
 ///

@@ -44,6 +44,7 @@ pub(super) fn load(packed: &[u8]) -> Result<Catalog, LoadError> {
             trie: Trie::default(),
             services: FxHashMap::default(),
             verb_services: FxHashSet::default(),
+            verbs: FxHashMap::default(),
             legacy: FxHashMap::default(),
         },
         recipes: FxHashMap::default(),
@@ -118,8 +119,9 @@ impl Loader {
         let catalog = &mut self.catalog;
         let service = catalog.apis.get(usize::from(api))?.service;
         let root = *catalog.services.get(service)?;
-        if template.contains(':') {
+        if let Some((_, verb)) = template.rsplit_once(':') {
             catalog.verb_services.insert(service);
+            catalog.verbs.insert(verb.to_ascii_lowercase(), verb);
         }
         let number = u32::try_from(catalog.rows.len()).ok()?;
         let elements = catalog.trie.insert(root, template, number)?;

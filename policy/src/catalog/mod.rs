@@ -67,6 +67,8 @@ pub struct Catalog {
     services: FxHashMap<&'static str, trie::NodeId>,
     /// Services some of whose methods end in `:verb`.
     verb_services: FxHashSet<&'static str>,
+    /// All custom verbs by their lower case.
+    verbs: FxHashMap<String, &'static str>,
     legacy: FxHashMap<&'static str, &'static str>,
 }
 

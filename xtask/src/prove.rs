@@ -72,6 +72,13 @@ const CLAIMS: &[Claim] = &[
         environment: &[],
         needs_set_up: true,
     },
+    Claim {
+        name: "bypass",
+        tests: &["-p", "turnpike-tests", "--test", "bypass_prove"],
+        filter: &[],
+        environment: &[("BYPASS_METHODS", "240")],
+        needs_set_up: true,
+    },
 ];
 
 /// # Errors

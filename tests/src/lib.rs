@@ -5,6 +5,7 @@
 //! value that stops what it started when it is dropped.
 
 pub mod abuse;
+pub mod bypass;
 pub mod clients;
 pub mod control_plane;
 pub mod gcloud;

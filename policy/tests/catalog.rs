@@ -1,10 +1,11 @@
 //! Every method of the catalogue is found by a URL made from its template, on every host that serves it, and
 //! no input makes the look-up fail otherwise than by a named refusal.
 
+mod common;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -16,45 +17,7 @@ use turnpike_policy::{
     explain::explain_line,
 };
 
-fn catalog() -> &'static Catalog {
-    static LOADED: OnceLock<&'static Catalog> = OnceLock::new();
-    LOADED.get_or_init(|| Catalog::embedded().expect("the embedded catalogue loads"))
-}
-
-/// A path for a template, with values of the kind that each collection has.
-fn path_of(method: &Method<'_>) -> String {
-    let mut path = String::new();
-    let mut before = "";
-    for segment in method.template.split('/') {
-        let (body, verb) = match segment.split_once(':') {
-            Some((body, verb)) => (body, Some(verb)),
-            None => (segment, None),
-        };
-        path.push('/');
-        match body {
-            "*" => path.push_str(match before {
-                "projects" => "acme-dev",
-                "locations" | "regions" => "us-central1",
-                "zones" => "us-central1-a",
-                "b" => "acme-reports",
-                "o" => "2026%2Fq1%2Fsales.csv",
-                "serviceAccounts" => "ci@acme-dev.iam.gserviceaccount.com",
-                "users" => "alice%40example.com",
-                _ => "item-1",
-            }),
-            // Documents stand in pairs of collection and id.
-            "**" if method.template.contains("/documents/") => path.push_str("alice"),
-            "**" => path.push_str("first-1/second-2"),
-            literal => path.push_str(literal),
-        }
-        if let Some(verb) = verb {
-            path.push(':');
-            path.push_str(verb);
-        }
-        before = body;
-    }
-    path
-}
+use common::{catalog, path_of};
 
 /// What all methods gave, counted.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -434,6 +434,16 @@ POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?secretId=
   unlisted UNSAFE_RESOURCE_NAME
 GET https://storage.googleapis.com/storage/v1/b?project=acme-dev%2Fx
   unlisted UNSAFE_RESOURCE_NAME
+POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?SECRETID=db
+  unlisted QUERY_PARAMETER_REPEATED
+POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?secretId=d%2562
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://storage.googleapis.com/storage/v1/b/reports%5Cfolders
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%2Fversions
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db%2Fversions project=acme-dev kind=secrets id=db%2Fversions | read ?? secretmanager.projects.secrets.versions.list secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=versions | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%5Cversions
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db\versions project=acme-dev kind=secrets id=db\versions | read ?? secretmanager.projects.secrets.versions.list secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=versions | read
 POST https://www.googleapis.com/batch/drive/v3
   unlisted BATCH_REQUEST
 GET https://secretmanager.googleapis.com/%76%31/projects/acme-dev/secrets

@@ -38,6 +38,13 @@ const CLAIMS: &[Claim] = &[
         needs_set_up: false,
     },
     Claim {
+        name: "differential",
+        tests: &["-p", "turnpike-policy", "--test", "differential"],
+        filter: &[],
+        environment: &[],
+        needs_set_up: false,
+    },
+    Claim {
         name: "policy",
         tests: &["-p", "turnpike-policy", "--test", "decide"],
         filter: &[],

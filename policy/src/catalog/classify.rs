@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{
     Catalog, Classified, Row, Unlisted, Verb,
     hosts::Host,
-    recipe::Match,
+    recipe::{Match, holds_slash},
     trie::{Element, Hit, NodeId, Path},
     xml::{self, XmlRefusal},
 };
@@ -36,6 +36,49 @@ pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified,
 
 /// As [`classify`], but for the XML API of Cloud Storage.
 pub(super) fn classify_json(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
+    let mut found = classify_whole(catalog, target)?;
+    if let Some(split) = split_at_escapes(target, &found)? {
+        match classify_whole(catalog, &split) {
+            Ok(other) => {
+                let new = std::iter::once(other.call)
+                    .chain(other.also)
+                    .filter(|call| *call != found.call && !found.also.contains(call))
+                    .collect::<SmallVec<[Call; 1]>>();
+                found.also.extend(new);
+            }
+            // A server that splits there finds nothing to call.
+            Err(Unlisted::UnknownMethod { .. } | Unlisted::UnknownVerb { .. }) => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(found)
+}
+
+/// The target that a server sees which decodes before it splits: `accounts/a%2Fadclients` is the account `a/adclients`
+/// by Google's rules of transcoding, and a list of another collection for that server. `None` where no name holds a
+/// slash, and in Cloud Storage, where buckets may not and names of objects are full of them.
+fn split_at_escapes(target: &Target, found: &Classified) -> Result<Option<Target>, Unlisted> {
+    let path = target.path();
+    if found.call.api == "storage" || !holds_slash(path) {
+        return Ok(None);
+    }
+    let split = path.replace("%2F", "/").replace("%5C", "/");
+    let steps = split.split('/').filter(|step| !step.is_empty());
+    let mut whole: String = steps.flat_map(|step| ["/", step]).collect();
+    if !target.query().is_empty() {
+        whole.push('?');
+        whole.push_str(target.query());
+    }
+    match Target::new(target.verb(), target.host(), &whole) {
+        Ok(split) => Ok(Some(split)),
+        Err(_) => Err(Unlisted::UnsafeName {
+            method: found.call.method,
+        }),
+    }
+}
+
+/// Classifies a path by its segments as they stand.
+fn classify_whole(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
     let Some(host) = catalog.host(target.host()) else {
         return Err(Unlisted::UnknownHost {
             host: target.host().to_owned(),

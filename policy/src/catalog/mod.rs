@@ -30,7 +30,8 @@
 //! Where one is more specific than another in every place, Google's router takes it and so do we: a caller
 //! that may only `versions.access` need not also be allowed `versions.get`, although `/versions/*` fits
 //! `/versions/1:access`. A template with `:verb` likewise comes before all without. Where neither is more specific, or where an escape such as `%3A` leaves open
-//! what Google would see, all readings are kept: [`Classified::also`] must be allowed as well.
+//! what Google would see, all readings are kept: [`Classified::also`] must be allowed as well. So it is with a slash
+//! that is encoded in a name: what stands there when it splits the path is decided too.
 
 mod additions;
 mod classify;
@@ -53,7 +54,7 @@ pub(crate) use xml::named;
 
 use crate::{
     call::{Call, MethodIndex, Traits},
-    canonical::{Malformed, Target},
+    canonical::Target,
 };
 
 /// The table, unpacked and indexed.
@@ -239,8 +240,10 @@ pub enum Unlisted {
         /// The method asked for.
         method: &'static str,
     },
-    /// A query parameter that names a resource is given twice.
-    #[error("the query names a resource twice with different values; give {parameter} once")]
+    /// A query parameter that names a resource is given twice, or spelled in a way that readers differ about.
+    #[error(
+        "the query names a resource twice, or spells its parameter in another way; give {parameter} once"
+    )]
     AmbiguousParameter {
         /// The parameter's name in discovery.
         parameter: &'static str,
@@ -372,10 +375,4 @@ impl Catalog {
             self.services.get_key_value(service).map(|(k, _)| *k)
         })
     }
-}
-
-/// A parameter that is given twice is refused by the same name whether it matters for the target or for a
-/// resource.
-fn repeated(parameter: &'static str) -> impl Fn(Malformed) -> Unlisted {
-    move |_| Unlisted::AmbiguousParameter { parameter }
 }

@@ -20,7 +20,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Unlisted, email, repeated,
+    Unlisted, email,
     trie::{Element, Trie},
 };
 use crate::{
@@ -239,7 +239,7 @@ impl Match<'_> {
     /// A project, location or bucket: a name that other names stand below, so no slash may hide in it.
     fn scope_segment(&self, at: u8, recipe: &Recipe) -> Result<String, Unlisted> {
         let raw = self.target.segment(self.span(at).0);
-        if raw.contains("%2F") || raw.contains("%5C") {
+        if holds_slash(raw) {
             return Err(Unlisted::UnsafeName { method: self.method });
         }
         Ok(self.variable(at, recipe)?.into_owned())
@@ -254,7 +254,7 @@ impl Match<'_> {
         let mut raw = self.target.segment(segment);
         let opaque = recipe.style == Style::Storage && self.follows(at, &["o", "folders", "managedFolders"]);
         let bucket = recipe.style == Style::Storage && self.follows(at, &["b"]);
-        if (self.target.segment_hides_dots(segment) && !opaque) || (bucket && raw.contains("%2F")) {
+        if (self.target.segment_hides_dots(segment) && !opaque) || (bucket && holds_slash(raw)) {
             return Err(Unlisted::UnsafeName { method: self.method });
         }
         let last = segment + 1 == self.span(at).1;
@@ -301,23 +301,58 @@ impl Match<'_> {
         }
     }
 
-    /// A query parameter, by its name in discovery or, as Google takes both, in snake case.
+    /// A query parameter, by its name in discovery or, as Google takes both, in snake case. Another spelling that a
+    /// lenient reader could take for it is refused, and so is a value that is encoded once more.
     fn query(&self, parameter: &'static str) -> Result<Option<String>, Unlisted> {
-        let given = self.target.query_value(parameter).map_err(repeated(parameter))?;
-        let snake = if parameter.bytes().any(|b| b.is_ascii_uppercase()) {
-            self.target
-                .query_value(&snake_case(parameter))
-                .map_err(repeated(parameter))?
-        } else {
-            None
-        };
-        let value = match (given, snake) {
-            (Some(a), Some(b)) if a != b => return Err(Unlisted::AmbiguousParameter { parameter }),
-            (Some(value), _) | (None, Some(value)) => value,
-            (None, None) => return Ok(None),
-        };
-        Ok((!value.is_empty()).then(|| value.into_owned()))
+        let ambiguous = Unlisted::AmbiguousParameter { parameter };
+        let snake = snake_case(parameter);
+        let loose = loosely(parameter);
+        let mut found: Option<std::borrow::Cow<'_, str>> = None;
+        for (name, value) in self.target.query_pairs() {
+            if name != parameter && name != snake {
+                if loosely(&name) == loose {
+                    return Err(ambiguous);
+                }
+                continue;
+            }
+            if found.as_ref().is_some_and(|other| *other != value) {
+                return Err(ambiguous);
+            }
+            found = Some(value);
+        }
+        match found {
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) if decodes_again(&value) => Err(Unlisted::UnsafeName { method: self.method }),
+            Some(value) => Ok(Some(value.into_owned())),
+            None => Ok(None),
+        }
     }
+}
+
+/// A parameter's name for readers that decode twice, mind neither case nor underscores, and take a second question
+/// mark for the first.
+fn loosely(name: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+    decoded
+        .chars()
+        .filter(|c| !matches!(c, '_' | '$' | '?'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+/// Whether text that was decoded holds an escape of a visible character; in a path that is refused too.
+fn decodes_again(text: &str) -> bool {
+    text.match_indices('%').any(|(at, _)| {
+        let digits = text.get(at + 1..at + 3);
+        digits
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+            .is_some_and(|b| b.is_ascii_graphic())
+    })
+}
+
+/// Whether a slash, or what some take for one, is encoded in a canonical segment.
+pub(super) fn holds_slash(raw: &str) -> bool {
+    raw.contains("%2F") || raw.contains("%5C")
 }
 
 fn is_rest(element: &Element) -> bool {

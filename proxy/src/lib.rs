@@ -8,7 +8,7 @@ pub mod admin;
 mod answer;
 pub mod batch;
 mod body;
-mod budget;
+pub mod budget;
 pub mod cluster;
 pub mod coding;
 pub mod config;

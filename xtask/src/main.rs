@@ -4,6 +4,7 @@ mod bench;
 mod catalog;
 mod codegen;
 mod demo;
+mod fuzz;
 mod grpc;
 mod local;
 mod paths;
@@ -28,10 +29,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure what Turnpike is held to: look-ups, decisions, the whole gate.
+    /// Measure what Turnpike is held to: look-ups, decisions, the whole gate, idle connections.
     Bench(bench::Args),
     /// Play an agent's day through Turnpike: no cluster, no account, nothing to set up.
     Demo(demo::Args),
+    /// Feed what agents write to everything that reads it, and look for crashes and broken invariants.
+    Fuzz(fuzz::Args),
     /// Prove a claim of the README; ends with one line of figures.
     Prove(prove::Args),
     /// Build and fetch what the tests run: kube-apiserver, etcd, kubectl, emulators. Cached.
@@ -74,6 +77,7 @@ fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),

@@ -68,6 +68,9 @@ impl Target {
             None => (path_and_query, ""),
         };
         let (path, segments) = canonical_path(raw_path)?;
+        if query::hides_override(&path) {
+            return Err(Malformed::MethodOverride);
+        }
         let query = Query::parse(raw_query)?;
         Ok(Self {
             verb: verb.to_owned(),

@@ -124,6 +124,8 @@ fn queries() {
         ("/x?alt=json&$alt=media", "QUERY_PARAMETER_REPEATED"),
         ("/x?alt=media&%24alt=media", "/x?alt=media&%24alt=media"),
         ("/x?$httpMethod=DELETE", "QUERY_METHOD_OVERRIDE"),
+        ("/x%3f%24httpmethod=DELETE", "QUERY_METHOD_OVERRIDE"),
+        ("/x%3Fa=b/y&$httpMethod=DELETE", "QUERY_METHOD_OVERRIDE"),
         ("/x?%24httpMethod=DELETE", "QUERY_METHOD_OVERRIDE"),
         ("/x?httpmethod=DELETE", "QUERY_METHOD_OVERRIDE"),
         ("/x?%2524httpMethod=DELETE", "PATH_DOUBLE_ENCODING"),

@@ -175,6 +175,19 @@ fn action(name: &str) -> Result<Action, Malformed> {
     }
 }
 
+/// Whether a canonical path holds an encoded question mark with an override of the verb behind it: who decodes before
+/// looking for the query would find that one. Names with a question mark are legal otherwise.
+pub(super) fn hides_override(path: &str) -> bool {
+    let Some((_, behind)) = path.split_once("%3F") else {
+        return false;
+    };
+    let behind = percent_decode_str(behind).decode_utf8_lossy();
+    behind.split(['&', '?', ';', '/']).any(|pair| {
+        let name = pair.split('=').next().unwrap_or(pair);
+        matches!(action(name), Ok(Action::Override))
+    })
+}
+
 fn alt_of(value: &str) -> Result<Alt, Malformed> {
     match value {
         "json" | "json;enum-encoding=int" => Ok(Alt::Json),

@@ -12,6 +12,16 @@ const GET: &str = "GET storage.googleapis.com /storage/v1/b/acme-dev-data";
 const CLOSE: &str = "Connection: close\r\n";
 const MISMATCH: &str = "421 AUTHORITY_MISMATCH";
 
+/// Name, CONNECT, SNI, Host, what is told, and what arrives.
+type Names<'a> = (
+    &'static str,
+    Option<&'a str>,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a [&'a str],
+);
+
 #[tokio::test]
 async fn host_in_every_spelling() -> Result<()> {
     let bench = Bench::start(ALLOWED).await?;
@@ -232,6 +242,16 @@ async fn headers_that_name_another_host_go_nowhere() -> Result<()> {
     Ok(())
 }
 
+/// What is tried, the names in CONNECT, SNI and Host, what the agent gets, and what arrives.
+type Names<'a> = (
+    &'static str,
+    Option<&'a str>,
+    &'a str,
+    &'a str,
+    &'a str,
+    &'a [&'a str],
+);
+
 #[tokio::test]
 async fn connect_sni_and_host_must_agree() -> Result<()> {
     let bench = Bench::start(ALLOWED).await?;
@@ -240,7 +260,7 @@ async fn connect_sni_and_host_must_agree() -> Result<()> {
             .request(&format!("GET {BUCKET}"), host, CLOSE, "")
             .into_bytes()
     };
-    let cases: [(&'static str, Option<&str>, &str, &str, &str, &[&str]); 8] = [
+    let cases: [Names<'_>; 8] = [
         ("all agree", Some(STORAGE), STORAGE, STORAGE, "200", &[GET]),
         ("no CONNECT", None, STORAGE, STORAGE, "200", &[GET]),
         (

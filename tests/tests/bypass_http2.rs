@@ -292,58 +292,18 @@ async fn targets_that_are_told_why() -> Result<()> {
     bench.check(&rows).await?;
 
     let mut connection = bench.agent.open(STORAGE, Protocol::Http2).await?;
-    let cases: [(&str, &str, &[(&str, &str)], (u16, &str)); 6] = [
-        (
-            "GET",
-            "https://secretmanager.googleapis.com/storage/v1/b/acme-dev-data",
-            &[],
-            (421, "AUTHORITY_MISMATCH"),
-        ),
-        (
-            "GET",
-            "https://user@storage.googleapis.com/storage/v1/b/acme-dev-data",
-            &[],
-            (400, "HOST_USERINFO"),
-        ),
-        (
-            "GET",
-            "https://storage.googleapis.com:80/storage/v1/b/acme-dev-data",
-            &[],
-            (400, "PORT_NOT_443"),
-        ),
-        (
-            "GET",
-            "https://storage.googleapis.com./storage/v1/b/acme-dev-data",
-            &[],
-            (400, "HOST_TRAILING_DOT"),
-        ),
-        (
-            "GET",
-            "https://storage.googleapis.com/storage/v1/b/acme-dev-data",
-            &[("host", SECRETS)],
-            (421, "AUTHORITY_MISMATCH"),
-        ),
-        (
-            "DELETE",
-            "https://storage.googleapis.com/storage/v1/b/acme-dev-data",
-            &[],
-            (403, "NO_RULE_ALLOWS"),
-        ),
+    let cases = [
+        ("GET", SECRETS, (421, "AUTHORITY_MISMATCH")),
+        ("GET", "user@storage.googleapis.com", (400, "HOST_USERINFO")),
+        ("GET", "storage.googleapis.com:80", (400, "PORT_NOT_443")),
+        ("GET", "storage.googleapis.com.", (400, "HOST_TRAILING_DOT")),
+        ("DELETE", STORAGE, (403, "NO_RULE_ALLOWS")),
     ];
-    for (verb, url, headers, (status, reason)) in cases {
+    for (verb, authority, (status, reason)) in cases {
         let mut request = connection.request(verb, BUCKET, whole(""))?;
-        *request.uri_mut() = url.parse()?;
-        for (name, value) in headers {
-            request
-                .headers_mut()
-                .insert(http::HeaderName::try_from(*name)?, value.parse()?);
-        }
-        let answer = connection.exchange(request).await?;
-        assert_eq!(
-            answer.refusal(),
-            (status, reason.to_owned()),
-            "{verb} {url} {headers:?}"
-        );
+        *request.uri_mut() = format!("https://{authority}{BUCKET}").parse()?;
+        let found = connection.exchange(request).await?.refusal();
+        assert_eq!(found, (status, reason.to_owned()), "{verb} {authority}");
     }
     assert_eq!(bench.upstream.seen().len(), 0);
     Ok(())

@@ -77,8 +77,9 @@ impl Answer {
     fn refusal(&self) -> Result<(String, String)> {
         let details = BASE64_STANDARD_NO_PAD.decode(self.text("grpc-status-details-bin"))?;
         let printable = String::from_utf8_lossy(&details).into_owned();
-        let words = printable.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
-        let reason = words.filter(|w| w.len() > 6 && w.contains('_')).next_back();
+        let mut words =
+            printable.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()));
+        let reason = words.rfind(|w| w.len() > 6 && w.contains('_'));
         ensure!(printable.contains("turnpike.dev"), "not Turnpike's: {printable}");
         Ok((
             self.text("grpc-status").to_owned(),

@@ -351,11 +351,20 @@ async fn a_signed_url_is_of_one_agent_and_goes_up_without_a_token() -> Result<()
     Ok(())
 }
 
+/// What is tried; verb, host and path; headers; the status, and the reason or what is on record.
+type Request<'a> = (
+    &'a str,
+    (&'a str, &'a str, &'a str),
+    &'a [(&'a str, &'a str)],
+    u16,
+    &'a str,
+);
+
 #[tokio::test]
 async fn the_xml_api_is_under_the_same_rules() -> Result<()> {
     let (upstream, gate) = gate().await?;
     const HOST: &str = "ours.storage.googleapis.com";
-    let cases: [(&str, (&str, &str, &str), &[(&str, &str)], u16, &str); 12] = [
+    let cases: [Request<'_>; 12] = [
         (
             "path style",
             ("GET", STORAGE, "/ours/a/b"),

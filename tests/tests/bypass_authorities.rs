@@ -12,16 +12,6 @@ const GET: &str = "GET storage.googleapis.com /storage/v1/b/acme-dev-data";
 const CLOSE: &str = "Connection: close\r\n";
 const MISMATCH: &str = "421 AUTHORITY_MISMATCH";
 
-/// Name, CONNECT, SNI, Host, what is told, and what arrives.
-type Names<'a> = (
-    &'static str,
-    Option<&'a str>,
-    &'a str,
-    &'a str,
-    &'a str,
-    &'a [&'a str],
-);
-
 #[tokio::test]
 async fn host_in_every_spelling() -> Result<()> {
     let bench = Bench::start(ALLOWED).await?;

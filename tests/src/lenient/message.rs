@@ -19,12 +19,13 @@ pub struct Message {
 }
 
 /// A body without its framing.
-#[derive(Clone)]
 struct Body {
     /// Bytes that it takes.
     length: usize,
     bytes: Vec<u8>,
     trailers: Vec<(String, String)>,
+    /// Whether somebody could frame it otherwise.
+    odd: bool,
 }
 
 /// The first message of some bytes.
@@ -70,114 +71,143 @@ impl Message {
 }
 
 /// The first message, once it is complete in its plainest framing: chunked where that is said, else by its
-/// length.
+/// length. Where anything is odd about its framing, every request that stands in it is one to somebody.
 pub(super) fn read(bytes: &[u8]) -> Option<Read> {
     let (mut message, head) = head(bytes)?;
     let rest = &bytes[head..];
-    let lengths: Vec<usize> = message.values("content-length").flat_map(numbers).collect();
     let coded = message
         .values("transfer-encoding")
         .any(|v| v.to_ascii_lowercase().contains("chunked"));
-    let measured = |length: usize, bytes: &[u8]| Body {
-        length,
-        bytes: bytes.to_vec(),
-        trailers: Vec::new(),
+    let said = message.values("content-length").find_map(number);
+    let body = if coded {
+        chunks(rest)?
+    } else {
+        let length = said.unwrap_or(0);
+        Body {
+            length,
+            bytes: rest.get(..length)?.to_vec(),
+            trailers: Vec::new(),
+            odd: false,
+        }
     };
-    let mut framings: Vec<Body> = Vec::new();
-    if coded && let Some(chunked) = chunks(rest) {
-        framings.push(chunked);
-    }
-    for length in &lengths {
-        if let Some(body) = rest.get(..*length) {
-            framings.push(measured(*length, body));
-        }
-    }
-    if !coded && lengths.is_empty() {
-        framings.push(measured(0, &[]));
-    }
-    let Body {
-        length,
-        bytes: body,
-        trailers,
-    } = framings.first().cloned()?;
-    // The other framings end sooner or later: what follows there, up to where this one ends or beyond.
     let mut hidden = Vec::new();
-    for other in &framings[1..] {
-        if other.length < length {
-            hidden.extend(all(&rest[other.length..length]));
-        }
+    if body.odd || is_odd(&bytes[..head], &message) {
+        hidden = anywhere(&bytes[..head + body.length]);
     }
-    if coded && !lengths.is_empty() && length > 0 {
-        hidden.extend(all(&body));
-    }
-    for found in &mut hidden {
-        found.hidden = true;
-    }
-    message.body = body;
-    message.fields.extend(trailers);
+    message.body = body.bytes;
+    message.fields.extend(body.trailers);
     Some(Read {
         message,
-        length: head + length,
+        length: head + body.length,
         hidden,
     })
 }
 
-/// What a connection ends with: a message whose body has not come whole, too.
-pub(super) fn torn(bytes: &[u8]) -> Option<Message> {
-    let (mut message, head) = head(bytes)?;
-    message.body = bytes[head..].to_vec();
-    Some(message)
+/// What a connection ends with: a message whose body did not come whole, which is nothing but that where its framing
+/// is plain, and whatever could be a request in it where it is not.
+pub(super) fn torn(bytes: &[u8]) -> Vec<Message> {
+    match head(bytes) {
+        Some((mut message, head))
+            if !is_odd(&bytes[..head], &message) && !is_uncountable(&message, &bytes[head..]) =>
+        {
+            message.body = bytes[head..].to_vec();
+            vec![message]
+        }
+        _ => anywhere(bytes),
+    }
 }
 
-/// All messages of some bytes, one behind the other.
-fn all(mut bytes: &[u8]) -> Vec<Message> {
-    let mut found = Vec::new();
-    while let Some(read) = read(bytes) {
-        bytes = &bytes[read.length..];
-        found.push(read.message);
-        found.extend(read.hidden);
+/// Whether a body comes in chunks the first of which has no size.
+fn is_uncountable(message: &Message, body: &[u8]) -> bool {
+    let size = line(body, 0).map_or(body, |(line, _)| line);
+    let digits = size.len() < 16 && size.iter().all(u8::is_ascii_hexdigit);
+    message.values("transfer-encoding").count() > 0 && !digits
+}
+
+/// Whether somebody could frame a message otherwise than by its plain reading.
+fn is_odd(head: &[u8], message: &Message) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let bare = text.replace("\r\n", "").contains(['\r', '\n', '\0']);
+    let names = text.lines().skip(1).any(|line| {
+        let name = line.split(':').next().unwrap_or(line);
+        line.starts_with([' ', '\t']) || name.ends_with([' ', '\t']) || name.contains('_')
+    });
+    let lengths: Vec<&str> = message.values("content-length").collect();
+    let digits = |v: &&str| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit());
+    let codings: Vec<&str> = message.values("transfer-encoding").collect();
+    let framing = lengths.len() + codings.len() > 1
+        || !lengths.iter().all(digits)
+        || codings.iter().any(|coding| *coding != "chunked");
+    let told = ["expect", "upgrade"]
+        .iter()
+        .any(|name| message.values(name).count() > 0)
+        || message
+            .values("connection")
+            .any(|v| v.to_ascii_lowercase().contains("content-length"));
+    let verb = !message.verb.bytes().all(|b| b.is_ascii_alphabetic());
+    bare || names || framing || told || verb
+}
+
+/// Every request that begins with a line, or in the middle of the first.
+fn anywhere(bytes: &[u8]) -> Vec<Message> {
+    let mut starts = vec![0];
+    starts.extend(
+        (0..bytes.len())
+            .filter(|at| matches!(bytes[*at], b'\n' | b'\r'))
+            .map(|at| at + 1),
+    );
+    let first = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+    starts.extend((0..first).filter(|at| bytes[*at] == b' ').map(|at| at + 1));
+    let mut found: Vec<Message> = Vec::new();
+    for at in starts {
+        // What has no end ends here.
+        let closed = [&bytes[at..], b"\r\n\r\n"].concat();
+        if let Some((mut message, head)) = head(&closed)
+            && (message.target.starts_with('/') || message.target.contains("://"))
+        {
+            message.body = bytes.get(at + head..).unwrap_or_default().to_vec();
+            message.hidden = true;
+            found.push(message);
+        }
     }
-    found.extend(torn(bytes));
     found
 }
 
 /// A request line and headers, and how many bytes they take. Lines may end in LF or CR alone; lines that go on are
-/// joined; names are trimmed; no version is needed.
+/// both joined to the last and taken for themselves; names are trimmed; no version is needed.
 fn head(bytes: &[u8]) -> Option<(Message, usize)> {
     let mut at = bytes.iter().take_while(|b| b.is_ascii_whitespace()).count();
     let (line, next) = line(bytes, at)?;
     let line = String::from_utf8_lossy(line).into_owned();
     let mut words = line.split_whitespace();
     let (verb, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    if verb.contains(|c: char| !c.is_ascii_alphabetic()) {
-        return None;
-    }
     let mut message = Message {
         verb,
         target,
         ..Message::default()
     };
     at = next;
-    if words.next().is_none() {
-        // HTTP/0.9: the line is all.
-        return Some((message, at));
-    }
     loop {
-        let (field, next) = self::line(bytes, at)?;
+        let Some((field, next)) = self::line(bytes, at) else {
+            // HTTP/0.9: the line is all.
+            return words.next().is_none().then_some((message, at));
+        };
         at = next;
         if field.is_empty() {
             return Some((message, at));
         }
         let field = String::from_utf8_lossy(field).into_owned();
-        match (field.starts_with([' ', '\t']), message.fields.last_mut()) {
-            (true, Some((_, value))) => value.push_str(&field),
-            _ => message.fields.extend(named(&field)),
+        if let (true, Some((_, value))) = (field.starts_with([' ', '\t']), message.fields.last_mut()) {
+            value.push_str(&field);
         }
+        message.fields.extend(named(&field));
     }
 }
 
 fn named(field: &str) -> Option<(String, String)> {
-    let (name, value) = field.split_once(':')?;
+    // A pseudo-header of HTTP/2 begins with a colon.
+    let at = field.trim_start_matches(':').find(':')? + field.len() - field.trim_start_matches(':').len();
+    let (name, value) = (&field[..at], &field[at + 1..]);
     let strip = |text: &str| {
         text.trim_matches(|c: char| c.is_whitespace() || c.is_control())
             .to_owned()
@@ -198,40 +228,46 @@ fn line(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
 
 /// Chunks and their trailers. Sizes are read as far as they are digits.
 fn chunks(bytes: &[u8]) -> Option<Body> {
-    let (mut at, mut body, mut trailers) = (0, Vec::new(), Vec::new());
+    let mut chunked = Body {
+        length: 0,
+        bytes: Vec::new(),
+        trailers: Vec::new(),
+        odd: false,
+    };
+    let mut at = 0;
     loop {
-        let (size, next) = line(bytes, at)?;
+        let (line, next) = line(bytes, at)?;
+        chunked.odd |= !line.iter().all(u8::is_ascii_hexdigit) || bytes.get(next - 2) != Some(&b'\r');
         at = next;
-        let digits = String::from_utf8_lossy(size);
-        let digits: String = digits
-            .trim()
-            .chars()
-            .take_while(char::is_ascii_hexdigit)
-            .collect();
+        let text = String::from_utf8_lossy(line);
+        let digits: String = text.trim().chars().take_while(char::is_ascii_hexdigit).collect();
         let size = usize::from_str_radix(&digits, 16).ok()?;
         if size == 0 {
             break;
         }
-        body.extend_from_slice(bytes.get(at..at.checked_add(size)?)?);
+        chunked
+            .bytes
+            .extend_from_slice(bytes.get(at..at.checked_add(size)?)?);
         at += size;
-        (_, at) = line(bytes, at)?;
+        let (rest, next) = self::line(bytes, at)?;
+        chunked.odd |= !rest.is_empty();
+        at = next;
     }
     loop {
         let (field, next) = line(bytes, at)?;
         at = next;
         if field.is_empty() {
-            return Some(Body {
-                length: at,
-                bytes: body,
-                trailers,
-            });
+            chunked.length = at;
+            return Some(chunked);
         }
-        trailers.extend(named(&String::from_utf8_lossy(field)));
+        // Who knows no trailers takes them for the next request.
+        chunked.odd = true;
+        chunked.trailers.extend(named(&String::from_utf8_lossy(field)));
     }
 }
 
-/// The numbers in a length, whatever else stands there.
-fn numbers(value: &str) -> Vec<usize> {
-    let digits = value.split(|c: char| !c.is_ascii_digit());
-    digits.filter_map(|d| d.parse().ok()).collect()
+/// The number that a length begins with.
+fn number(value: &str) -> Option<usize> {
+    let digits: String = value.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }

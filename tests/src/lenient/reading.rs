@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode;
 
-use super::{Message, Table};
+use super::{Message, Table, message};
 
 /// Names of headers, parameters and fields of forms by which some server takes the verb.
 const VERBS: &[&str] = &[
@@ -56,22 +56,49 @@ fn gather(table: &Table, message: &Message, outer: &str, depth: usize, found: &m
         targets.extend(message.values(name).map(str::to_owned));
     }
     for name in HOSTS {
-        hosts.extend(message.values(name).map(host));
+        for value in message.values(name) {
+            hosts.extend(value.split([',', ' ', '/', '@']).map(host));
+        }
     }
     let mut paths = BTreeSet::new();
     let mut verbs = BTreeSet::from([message.verb.to_ascii_uppercase()]);
     for target in &targets {
-        let (authority, target) = absolute(target);
+        let broken = decode(target.as_bytes());
+        if depth > 0 && broken.contains(&b'\n') {
+            // Decoded, it is more than a target.
+            let lines = [message.verb.as_bytes(), b" ", &broken, b"\r\n\r\n"].concat();
+            for inner in message::torn(&lines) {
+                let outer = hosts.iter().next().cloned().unwrap_or_default();
+                let outer = message.values("host").next().map_or(outer, host);
+                gather(table, &inner, &outer, depth - 1, found);
+            }
+        }
+        let (authority, rest) = absolute(target);
         hosts.extend(authority.map(host));
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        verbs.extend(overrides(query.as_bytes()));
-        paths.extend(spellings(path));
+        for target in [target, rest] {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            verbs.extend(overrides(query.as_bytes()));
+            paths.extend(spellings(path));
+        }
     }
     for name in VERBS {
         verbs.extend(message.values(name).map(|v| v.trim().to_ascii_uppercase()));
     }
     verbs.extend(overrides(&message.body));
-    hosts.remove("");
+    for forwarded in message.values("forwarded") {
+        hosts.extend(
+            forwarded
+                .split(';')
+                .filter_map(|pair| pair.trim().strip_prefix("host=").map(host)),
+        );
+    }
+    if verbs.contains("HEAD") {
+        verbs.insert("GET".to_owned());
+    }
+    // Who names no host is at the right one.
+    if hosts.len() > 1 {
+        hosts.remove("");
+    }
 
     for path in &paths {
         let mut add = |id: &str| {
@@ -124,10 +151,8 @@ fn host(authority: &str) -> String {
 
 /// The authority and the rest of a target.
 fn absolute(target: &str) -> (Option<&str>, &str) {
-    let Some((_, rest)) = target
-        .split_once("://")
-        .filter(|(scheme, _)| !scheme.contains('/'))
-    else {
+    let schemed = target.split_once("//");
+    let Some((_, rest)) = schemed.filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':')) else {
         return (None, target);
     };
     let at = rest.find('/').unwrap_or(rest.len());
@@ -172,12 +197,19 @@ fn spellings(path: &str) -> BTreeSet<String> {
         }
         bytes = next;
     }
-    let stripped: Vec<String> = found
-        .iter()
-        .flat_map(|path| PREFIXES.iter().filter_map(|prefix| path.strip_prefix(prefix)))
-        .map(str::to_owned)
-        .collect();
-    found.extend(stripped);
+    let mut whole: Vec<String> = found.iter().cloned().collect();
+    while let Some(path) = whole.pop() {
+        let lower = path.to_ascii_lowercase();
+        let behind = PREFIXES
+            .iter()
+            .filter(|p| lower.starts_with(**p))
+            .map(|p| path[p.len()..].to_owned());
+        for rest in behind {
+            if found.insert(rest.clone()) {
+                whole.push(rest);
+            }
+        }
+    }
     found
 }
 

@@ -5,6 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use anyhow::Result;
 use turnpike_policy::{catalog::Catalog, grpc::GrpcCatalog};
 
+/// Hosts that could serve any service.
+const SHARED: &[&str] = &[
+    "www.googleapis.com",
+    "content.googleapis.com",
+    "googleapis.com",
+    "p.googleapis.com",
+    "private.googleapis.com",
+    "restricted.googleapis.com",
+    "clients6.google.com",
+];
+
 /// All methods, by verb and number of segments. It is built from the catalogue's data and nothing of its matching.
 #[derive(Debug)]
 pub struct Table {
@@ -56,11 +67,13 @@ impl Table {
     }
 
     /// The methods whose template fits a path without its first slash, on a host. Hosts are compared by whether the
-    /// service's name stands in them; `www` has all services.
+    /// service's name stands in them. Hosts of many services, addresses and no host at all have all of them.
     pub fn find(&self, verb: &str, host: &str, path: &str) -> BTreeSet<&'static str> {
         let path = path.to_ascii_lowercase();
         let segments: Vec<&str> = path.split('/').collect();
-        let served = |row: &Row| host.contains(row.service) || host.starts_with("www.");
+        let shared =
+            host.is_empty() || SHARED.contains(&host) || !host.contains(|c: char| c.is_ascii_alphabetic());
+        let served = |row: &Row| shared || host.contains(row.service);
         let mut found = BTreeSet::new();
         for (key, rows) in &self.rest {
             if key.1 == segments.len() && key.0.eq_ignore_ascii_case(verb) {

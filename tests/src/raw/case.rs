@@ -8,6 +8,7 @@ use serde_json::json;
 use turnpike_policy::{
     call::Traits,
     catalog::{Catalog, Method},
+    grpc::GrpcCatalog,
 };
 
 /// Services in the order in which they give methods.
@@ -86,6 +87,19 @@ pub struct Case {
     pub sibling: String,
     /// Whether `www.googleapis.com` serves it.
     pub on_www: bool,
+    /// The same call by gRPC, where there is one.
+    pub rpc: Option<Rpc>,
+}
+
+/// A call by gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rpc {
+    /// `/package.Service/Method`
+    pub path: String,
+    /// The id that it would have by itself.
+    pub own_id: String,
+    /// The message, with the resource's name in its first field.
+    pub message: Vec<u8>,
 }
 
 /// The cases: [`COUNT`] methods, of every service some.
@@ -126,6 +140,7 @@ pub fn cases() -> Result<Vec<Case>> {
                 path,
                 sibling,
                 on_www: method.on_www(),
+                rpc: None,
             });
         }
         cases.len() < COUNT
@@ -148,7 +163,38 @@ pub fn cases() -> Result<Vec<Case>> {
         }
     }
     anyhow::ensure!(cases.len() == COUNT, "{} cases", cases.len());
+    for case in &mut cases {
+        case.rpc = rpc_of(case)?;
+    }
     Ok(cases)
+}
+
+/// The RPC that is the method of a case, with a message whose first field is the name in the path or that of its
+/// parent.
+fn rpc_of(case: &Case) -> Result<Option<Rpc>> {
+    let (catalog, grpc) = (Catalog::embedded()?, GrpcCatalog::embedded()?);
+    let name = case.path.trim_start_matches('/');
+    let name = name.split_once('/').map_or("", |(_, name)| name);
+    let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+    let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
+    for rpc in grpc.methods().filter(|r| r.host_service == case.service) {
+        let Ok(method) = grpc.method(catalog, &case.host, &rpc.path()) else {
+            continue;
+        };
+        for name in [name, parent] {
+            let length = u8::try_from(name.len()).context("a short name")?;
+            let message = [&[0x0a, length][..], name.as_bytes()].concat();
+            let found = method.classify(&message);
+            if found.is_ok_and(|found| found.call.method == case.id) {
+                return Ok(Some(Rpc {
+                    path: rpc.path(),
+                    own_id: rpc.own_id(),
+                    message,
+                }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn is_harmful(method: &Method<'_>) -> bool {

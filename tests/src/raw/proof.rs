@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{Attempt, How, Lanes, case::Case, ways::Speaker};
 use crate::{
-    lenient::{Lenient, Message, Table, reading::executions},
+    lenient::{Message, Table, reading::executions},
     turnpike::standalone::client::Agent,
 };
 
@@ -91,12 +91,4 @@ fn shown(message: &Message) -> String {
         .collect();
     let body = String::from_utf8_lossy(&message.body);
     format!("{verb} {target} {fields:?} hidden: {hidden} {body:?}")
-}
-
-/// The ids of what arrived.
-#[must_use]
-pub fn arrived(table: &Table, stand_in: &Lenient) -> BTreeSet<String> {
-    let messages = stand_in.messages();
-    let all = messages.iter().flat_map(|m| executions(table, m));
-    all.map(|execution| execution.id).collect()
 }

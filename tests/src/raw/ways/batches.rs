@@ -55,7 +55,11 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
         ),
         (
             "a part with dot steps",
-            part(&format!("GET {}/..{path} HTTP/1.1\r\n\r\n", case.sibling)),
+            part(&format!(
+                "GET {}{}{path} HTTP/1.1\r\n\r\n",
+                case.sibling,
+                "/..".repeat(case.sibling.matches('/').count())
+            )),
         ),
         (
             "a part without a version",

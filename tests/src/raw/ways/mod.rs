@@ -4,6 +4,7 @@
 mod aliases;
 mod authorities;
 mod batches;
+mod forms;
 mod framing;
 mod overrides;
 mod paths;
@@ -28,6 +29,7 @@ pub const FAMILIES: &[(&str, Family)] = &[
     ("overrides", overrides::ways),
     ("aliases", aliases::ways),
     ("batches", batches::ways),
+    ("forms", forms::ways),
     ("pseudo", pseudo::ways),
     ("authorities", authorities::ways),
     ("framing", framing::ways),

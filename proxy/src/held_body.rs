@@ -14,8 +14,6 @@ use crate::{budget::Account, refusal::Refusal};
 
 /// What a held call takes at least: its connection has buffers too.
 const LEAST: usize = 16 * 1024;
-/// How long a body that is read whole may take to arrive.
-pub(crate) const COLLECT_WITHIN: Duration = Duration::from_secs(60);
 /// When a call that found no room may be made again, in seconds.
 const RETRY_AFTER: u32 = 10;
 

@@ -21,7 +21,7 @@ use crate::{
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
     grpc::Deadline,
-    held_body::{COLLECT_WITHIN, collect},
+    held_body::collect,
     journey::{ApproveHint, Gateway, Refused, denied},
     normalise::NOISE,
     policies::InForce,
@@ -70,7 +70,7 @@ pub(crate) async fn hold(
     let body = match body {
         // Read already, to know what it is.
         RequestBody::Whole(bytes) => bytes.unwrap_or_else(Bytes::new),
-        body => collect(body, limits.held_bytes, &account, COLLECT_WITHIN)
+        body => collect(body, limits.held_bytes, &account, gateway.limits.body_within)
             .await
             .map_err(|why| why.refusal())?,
     };

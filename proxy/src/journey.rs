@@ -56,6 +56,8 @@ pub struct Limits {
     pub masked: Arc<Budget>,
     /// For all bodies that are held at a time.
     pub held: Arc<Budget>,
+    /// How long a body that is read whole may take to arrive.
+    pub body_within: Duration,
 }
 
 /// How an approver approves here.

@@ -102,6 +102,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
             held_bytes: config.held_bytes,
             masked: Budget::new(config.masked_total_bytes, config.answer_bytes),
             held: Budget::new(config.held_total_bytes, config.held_bytes),
+            body_within: config.idle,
         },
         approve_hint: parts.approve_hint,
     });

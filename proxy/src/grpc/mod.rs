@@ -40,7 +40,7 @@ pub use self::{
 use crate::{
     body::{BoxError, RequestBody},
     egress::Canonical,
-    held_body::{COLLECT_WITHIN, collect},
+    held_body::collect,
     journey::{Gateway, Refused},
     normalise::{media_type, normalise},
     record::CallRecord,
@@ -111,7 +111,7 @@ pub(crate) async fn shape(
     let cap = gateway.limits.held_bytes;
     let (calls, body) = if method.client_streaming() {
         let mut messages = Messages::new(arriving, coding, cap, account);
-        let first = tokio::time::timeout(COLLECT_WITHIN, messages.next())
+        let first = tokio::time::timeout(gateway.limits.body_within, messages.next())
             .await
             .map_err(|_| invalid("BODY_TOO_SLOW", "the first message did not arrive in time"))?
             .map_err(|e| unframed(&e))?
@@ -126,7 +126,7 @@ pub(crate) async fn shape(
         };
         (calls, RequestBody::rebuilt(later.into_body(), &Arc::default()))
     } else {
-        let whole = collect(arriving, cap, &account, COLLECT_WITHIN)
+        let whole = collect(arriving, cap, &account, gateway.limits.body_within)
             .await
             .map_err(|why| why.refusal())?;
         let mut messages = Messages::new(Full::new(whole), coding, cap, account);
@@ -203,9 +203,14 @@ pub(crate) async fn shape_rpc(
         return Err(invalid("RPC_STREAMS", "methods that stream are called by gRPC"));
     }
     let account = gateway.limits.held.account(&caller.name());
-    let message = collect(body, gateway.limits.held_bytes, &account, COLLECT_WITHIN)
-        .await
-        .map_err(|why| why.refusal())?;
+    let message = collect(
+        body,
+        gateway.limits.held_bytes,
+        &account,
+        gateway.limits.body_within,
+    )
+    .await
+    .map_err(|why| why.refusal())?;
     record.verb = canonical.method.as_str().to_owned();
     let calls = classify(&method, &message)?;
     canonical.headers.insert(

@@ -27,7 +27,7 @@ use crate::{
     coding::{self, Caps, CodingError},
     egress::Canonical,
     grpc::{self, GrpcCall, is_grpc},
-    held_body::{COLLECT_WITHIN, collect},
+    held_body::collect,
     journey::{Gateway, Refused},
     multipart,
     normalise::{is_long_get, long_get, normalise},
@@ -88,9 +88,14 @@ pub(crate) async fn shape(
     }
     let mut body = if is_long_get(&parts) {
         let account = gateway.limits.held.account(&caller.name());
-        let form = collect(incoming, canonical::MAX_LENGTH, &account, COLLECT_WITHIN)
-            .await
-            .map_err(|why| why.refusal())?;
+        let form = collect(
+            incoming,
+            canonical::MAX_LENGTH,
+            &account,
+            gateway.limits.body_within,
+        )
+        .await
+        .map_err(|why| why.refusal())?;
         long_get(&mut parts, &form)?;
         RequestBody::whole(Bytes::new())
     } else {
@@ -189,7 +194,7 @@ where
 {
     let agent = record.caller.as_ref().map(|c| c.name()).unwrap_or_default();
     let account = gateway.limits.held.account(&agent);
-    let body = collect(body, cap, &account, COLLECT_WITHIN).await;
+    let body = collect(body, cap, &account, gateway.limits.body_within).await;
     body.map_err(|why| Box::new(why.refusal()))
 }
 

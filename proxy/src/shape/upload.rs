@@ -13,6 +13,7 @@ use crate::{
     body::RequestBody,
     coding::{self, Caps, CodingError},
     egress::Canonical,
+    held_body::NotCollected,
     journey::{Gateway, Refused},
     multipart::{self, MAX_METADATA, MultipartError, Related, WholeRelated},
     normalise::media_type,
@@ -72,8 +73,10 @@ pub(super) async fn shape(
                 .map_err(refused)?
                 .to_owned();
             let plain = coding::decoded(&canonical.headers, body, CAPS).map_err(|e| coded(&e))?;
-            let related = Related::begin(&content_type, Box::pin(plain))
-                .await
+            let limit = gateway.limits.body_within;
+            let begun = tokio::time::timeout(limit, Related::begin(&content_type, Box::pin(plain))).await;
+            let related = begun
+                .map_err(|_| Box::new(NotCollected::TooSlow(limit).refusal()))?
                 .map_err(refused)?;
             body_names::place_metadata(gateway.catalog, calls, &canonical.target, &related.metadata)?;
             let (content_type, rebuilt) = related.rebuild().map_err(refused)?;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use turnpike_policy::definition::PolicyDef;
 
 /// The format that this build writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All compiled policies of one namespace.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,20 +5,38 @@ use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 use turnpike_crds::{self as crds, AgentPolicy};
 use turnpike_policy::{
     definition::{
-        AgentMatch, ApprovalTimes, BodyRetention, CredentialDef, CredentialSource, DEFAULT_SCOPE, Effect,
-        ImpersonateDef, MaskDef, Mode, PolicyDef, RuleDef,
+        AgentMatch, ApprovalTimes, BodyRetention, CredentialDef, CredentialSource, CustomDetector,
+        CustomFactor, DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef,
+        PolicyDef, RiskDef, RuleDef,
     },
     glob::{MethodGlob, ResourceGlob},
     mask::FieldPath,
 };
 
-use crate::{FieldError, FieldErrors, duration::parse_duration};
+use crate::{FieldError, FieldErrors, duration::parse_duration, selector};
 
 /// What the meaning of a policy depends on besides its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// Turnpike's own namespace: policies there may select agents of any namespace.
     pub gateway_namespace: &'a str,
+    /// The labels of each namespace, which selectors of namespaces are matched with.
+    pub namespaces: &'a NamespaceLabels,
+}
+
+/// Labels by namespace.
+pub type NamespaceLabels = BTreeMap<String, BTreeMap<String, String>>;
+
+static NO_NAMESPACES: NamespaceLabels = BTreeMap::new();
+
+impl<'a> Context<'a> {
+    /// Where no namespace is known: selectors of namespaces select none.
+    pub fn without_namespaces(gateway_namespace: &'a str) -> Self {
+        Self {
+            gateway_namespace,
+            namespaces: &NO_NAMESPACES,
+        }
+    }
 }
 
 const MAX_HOLD: Duration = Duration::from_secs(60 * 60);
@@ -56,10 +74,16 @@ pub fn compile(policy: &AgentPolicy, context: &Context<'_>) -> Result<PolicyDef,
         .agents
         .iter()
         .enumerate()
-        .filter_map(|(i, a)| agent(a, &format!("spec.agents[{i}]"), &namespace, context, &mut errors))
+        .flat_map(|(i, a)| agent(a, &format!("spec.agents[{i}]"), &namespace, context, &mut errors))
         .collect();
     let credential = spec.credential.as_ref().and_then(|c| credential(c, &mut errors));
     let rules = rules(&spec.rules, &mut errors);
+    let risk = spec.risk.as_ref().map(|r| risk(r, &mut errors));
+    let limits = spec
+        .limits
+        .as_ref()
+        .map_or_else(LimitsDef::default, |l| limits(l, &mut errors));
+    let outbound = outbound(&spec.secrets, &mut errors);
     let masks = masks(&spec.secrets, &mut errors);
     let record_bodies = spec.recording.as_ref().and_then(|r| recording(r, &mut errors));
     errors.into_result(PolicyDef {
@@ -71,9 +95,13 @@ pub fn compile(policy: &AgentPolicy, context: &Context<'_>) -> Result<PolicyDef,
             crds::Mode::Enforce => Mode::Enforce,
             crds::Mode::DryRun => Mode::DryRun,
         },
+        suspend: spec.suspend,
         agents,
         credential,
         rules,
+        risk,
+        limits,
+        outbound,
         masks,
         record_bodies,
     })
@@ -112,9 +140,39 @@ fn agent(
     namespace: &str,
     context: &Context<'_>,
     errors: &mut Errors,
-) -> Option<AgentMatch> {
+) -> Vec<AgentMatch> {
     match (&agent.service_account, &agent.oidc) {
         (Some(account), None) => {
+            let exact = |text: &str| (text != "*").then(|| text.to_owned());
+            if let Some(selector) = &account.namespace_selector {
+                let path = format!("{path}.serviceAccount.namespaceSelector");
+                if namespace != context.gateway_namespace {
+                    errors.add(
+                        path,
+                        format!(
+                            "only policies in {} may select namespaces; one in {namespace} selects agents of its own",
+                            context.gateway_namespace
+                        ),
+                    );
+                    return Vec::new();
+                }
+                if account.namespace.is_some() {
+                    errors.add(path, "set at most one of namespace and namespaceSelector");
+                    return Vec::new();
+                }
+                if errors.keep(path, selector::check(selector)).is_none() {
+                    return Vec::new();
+                }
+                return context
+                    .namespaces
+                    .iter()
+                    .filter(|(_, labels)| selector::matches(selector, labels))
+                    .map(|(of, _)| AgentMatch::ServiceAccount {
+                        namespace: Some(of.clone()),
+                        name: exact(&account.name),
+                    })
+                    .collect();
+            }
             let of = account.namespace.as_deref().unwrap_or(namespace);
             if of != namespace && namespace != context.gateway_namespace {
                 errors.add(
@@ -125,13 +183,12 @@ fn agent(
                         context.gateway_namespace
                     ),
                 );
-                return None;
+                return Vec::new();
             }
-            let exact = |text: &str| (text != "*").then(|| text.to_owned());
-            Some(AgentMatch::ServiceAccount {
+            vec![AgentMatch::ServiceAccount {
                 namespace: exact(of),
                 name: exact(&account.name),
-            })
+            }]
         }
         (None, Some(oidc)) => {
             if oidc.subject.is_none() && oidc.claims.is_empty() {
@@ -139,9 +196,9 @@ fn agent(
                     format!("{path}.oidc"),
                     "set subject or claims: an issuer alone would select everybody it knows",
                 );
-                return None;
+                return Vec::new();
             }
-            Some(AgentMatch::Oidc {
+            vec![AgentMatch::Oidc {
                 issuer: oidc.issuer.clone(),
                 audience: oidc
                     .audience
@@ -149,11 +206,11 @@ fn agent(
                     .unwrap_or_else(|| DEFAULT_AUDIENCE.to_owned()),
                 subject: oidc.subject.clone(),
                 claims: oidc.claims.clone(),
-            })
+            }]
         }
         _ => {
             errors.add(path, "set exactly one of serviceAccount and oidc");
-            None
+            Vec::new()
         }
     }
 }
@@ -227,29 +284,34 @@ fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
         }
         compiled.push(RuleDef {
             name: rule.name.clone(),
-            effect: match rule.effect {
-                crds::Effect::Allow => Effect::Allow,
-                crds::Effect::Deny => Effect::Deny,
-                crds::Effect::RequireApproval => Effect::RequireApproval,
-            },
+            effect: effect(rule.effect),
             methods,
             resources,
+            when: rule.when.clone(),
             message: rule.message.clone(),
             approval: rule
                 .approval
                 .as_ref()
-                .map(|a| times(a, &path, errors))
+                .map(|a| times(a, &format!("{path}.approval"), errors))
                 .unwrap_or_default(),
         });
     }
     compiled
 }
 
+fn effect(effect: crds::Effect) -> Effect {
+    match effect {
+        crds::Effect::Allow => Effect::Allow,
+        crds::Effect::Deny => Effect::Deny,
+        crds::Effect::RequireApproval => Effect::RequireApproval,
+    }
+}
+
 fn times(settings: &crds::ApprovalSettings, path: &str, errors: &mut Errors) -> ApprovalTimes {
     let mut times = ApprovalTimes::default();
     let mut read = |text: &Option<String>, field: &str, most: Duration, into: &mut u64| {
         let Some(text) = text else { return };
-        let path = format!("{path}.approval.{field}");
+        let path = format!("{path}.{field}");
         match errors.keep(&path, parse_duration(text)) {
             Some(d) if d > most => errors.add(path, format!("at most {} h", most.as_secs() / 3600)),
             Some(d) => *into = d.as_millis() as u64,
@@ -264,12 +326,146 @@ fn times(settings: &crds::ApprovalSettings, path: &str, errors: &mut Errors) -> 
         &mut times.expires_after_ms,
     );
     if times.expires_after_ms == 0 {
-        errors.add(
-            format!("{path}.approval.expiresAfter"),
-            "nobody could decide in no time",
-        );
+        errors.add(format!("{path}.expiresAfter"), "nobody could decide in no time");
     }
     times
+}
+
+fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
+    let mut points = |value: i32, path: String| match u8::try_from(value) {
+        Ok(points) if points <= 100 => points,
+        _ => {
+            errors.add(
+                path,
+                format!("{value} is no number of points: they go from 0 to 100"),
+            );
+            100
+        }
+    };
+    let approve_above = risk
+        .approve_above
+        .map(|p| points(p, "spec.risk.approveAbove".to_owned()));
+    let deny_above = risk
+        .deny_above
+        .map(|p| points(p, "spec.risk.denyAbove".to_owned()));
+    let weights = risk
+        .weights
+        .iter()
+        .map(|(name, p)| (name.clone(), points(*p, format!("spec.risk.weights.{name}"))))
+        .collect();
+    let factors = risk
+        .factors
+        .iter()
+        .enumerate()
+        .map(|(i, f)| CustomFactor {
+            name: f.name.clone(),
+            when: f.when.clone(),
+            points: points(f.points, format!("spec.risk.factors[{i}].points")),
+        })
+        .collect();
+    match (approve_above, deny_above) {
+        (None, None) => errors.add(
+            "spec.risk",
+            "set approveAbove or denyAbove: a score alone does nothing",
+        ),
+        (Some(approve), Some(deny)) if approve > deny => errors.add(
+            "spec.risk.approveAbove",
+            format!("{approve} is above denyAbove ({deny}): nothing would be left to approve"),
+        ),
+        _ => {}
+    }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, factor) in risk.factors.iter().enumerate() {
+        if let Some(first) = seen.insert(&factor.name, i) {
+            errors.add(
+                format!("spec.risk.factors[{i}].name"),
+                format!("{:?} is the name of spec.risk.factors[{first}] too", factor.name),
+            );
+        }
+    }
+    RiskDef {
+        approve_above,
+        deny_above,
+        weights,
+        factors,
+        approval: risk
+            .approval
+            .as_ref()
+            .map(|a| times(a, "spec.risk.approval", errors))
+            .unwrap_or_default(),
+    }
+}
+
+fn limits(limits: &crds::Limits, errors: &mut Errors) -> LimitsDef {
+    fn number<T: TryFrom<V>, V: Copy + Display>(
+        value: Option<V>,
+        field: &str,
+        errors: &mut Errors,
+    ) -> Option<T> {
+        let value = value?;
+        match T::try_from(value) {
+            Ok(number) => Some(number),
+            Err(_) => {
+                errors.add(
+                    format!("spec.limits.{field}"),
+                    format!("{value} is no limit: it must be 0 or more"),
+                );
+                None
+            }
+        }
+    }
+    LimitsDef {
+        calls_per_minute: number(limits.calls_per_minute, "callsPerMinute", errors),
+        changes_per_hour: number(limits.changes_per_hour, "changesPerHour", errors),
+        held_calls: number(limits.held_calls, "heldCalls", errors),
+        bytes_out_per_hour: number(limits.bytes_out_per_hour, "bytesOutPerHour", errors),
+    }
+}
+
+fn outbound(secrets: &crds::Secrets, errors: &mut Errors) -> Option<OutboundDef> {
+    let says = secrets.requests.is_some() || secrets.unscannable.is_some() || !secrets.detectors.is_empty();
+    let requests = secrets.requests.map_or(Effect::Allow, effect);
+    let unscannable = secrets.unscannable.map_or(requests, effect);
+    if secrets.approval.is_some()
+        && requests.max(unscannable) != Effect::RequireApproval
+        && requests.min(unscannable) != Effect::RequireApproval
+    {
+        errors.add(
+            "spec.secrets.approval",
+            "approval settings need requests or unscannable RequireApproval",
+        );
+    }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, detector) in secrets.detectors.iter().enumerate() {
+        if let Some(first) = seen.insert(&detector.name, i) {
+            errors.add(
+                format!("spec.secrets.detectors[{i}].name"),
+                format!(
+                    "{:?} is the name of spec.secrets.detectors[{first}] too",
+                    detector.name
+                ),
+            );
+        }
+    }
+    let approval = secrets
+        .approval
+        .as_ref()
+        .map(|a| times(a, "spec.secrets.approval", errors))
+        .unwrap_or_default();
+    says.then(|| OutboundDef {
+        requests,
+        unscannable,
+        approval,
+        detectors: secrets
+            .detectors
+            .iter()
+            .map(|d| CustomDetector {
+                name: d.name.clone(),
+                pattern: d.pattern.clone(),
+                keywords: d.keywords.clone(),
+            })
+            .collect(),
+    })
 }
 
 fn masks(secrets: &crds::Secrets, errors: &mut Errors) -> Vec<MaskDef> {

@@ -10,10 +10,11 @@ mod duration;
 mod error;
 pub mod load;
 mod schema;
+mod selector;
 pub mod similar;
 
 pub use bundle::{Bundle, BundleError};
-pub use compile::{Context, compile};
+pub use compile::{Context, NamespaceLabels, compile};
 pub use duration::{DurationError, parse_duration};
 pub use error::{FieldError, FieldErrors};
 pub use schema::validate;

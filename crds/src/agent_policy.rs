@@ -57,6 +57,11 @@ pub struct AgentPolicySpec {
     #[serde(default)]
     pub mode: Mode,
 
+    /// Break-glass: while true, every call of the agents that this policy selects is refused, open streams and
+    /// held calls included, whatever other policies say. It works in DryRun too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+
     /// The agents that this policy selects. An agent is selected when any entry matches it.
     #[schemars(length(min = 1, max = 64))]
     pub agents: Vec<AgentSelector>,
@@ -72,7 +77,15 @@ pub struct AgentPolicySpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub rules: Vec<PolicyRule>,
 
-    /// Response fields to mask, besides the built-in table of fields that carry secrets.
+    /// What is held or refused for its risk, whatever rules allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+
+    /// How much each agent may do in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+
+    /// What agents may not see in answers, and may not send in requests.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]
     pub secrets: Secrets,
 
@@ -105,8 +118,9 @@ pub struct AgentSelector {
 }
 
 /// A Kubernetes ServiceAccount.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.__namespace__) && has(self.namespaceSelector))").message("set at most one of namespace and namespaceSelector"))]
 pub struct ServiceAccountSelector {
     /// Name of the ServiceAccount; `*` selects all of the namespace.
     #[schemars(
@@ -122,6 +136,53 @@ pub struct ServiceAccountSelector {
         regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
     )]
     pub namespace: Option<String>,
+    /// Namespaces of the ServiceAccount, by their labels. Only policies in Turnpike's own namespace may select
+    /// namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<NamespaceSelector>,
+}
+
+/// Namespaces by their labels: all that is named must hold. An empty selector selects every namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceSelector {
+    /// Labels and the value that each must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub match_labels: BTreeMap<String, String>,
+    /// What must hold of further labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// What must hold of one label.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)").message("In and NotIn need values; Exists and DoesNotExist take none"))]
+pub struct LabelRequirement {
+    /// The label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// In, NotIn, Exists or DoesNotExist.
+    pub operator: LabelOperator,
+    /// The values that In and NotIn speak of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    pub values: Vec<String>,
+}
+
+/// How a label is compared.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelOperator {
+    /// The label has one of the values.
+    In,
+    /// The label has none of the values, or is not there.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is not there.
+    DoesNotExist,
 }
 
 /// Claims of an OIDC token, all of which must match.
@@ -234,10 +295,14 @@ pub struct PolicyRule {
     /// Allow, Deny or RequireApproval.
     pub effect: Effect,
     /// Methods by their ids in Google's discovery documents, such as `storage.objects.get`. `*` stands for
-    /// any part of one segment, `**` for any number of segments.
+    /// any part of one segment, `**` for any number of segments; `group:NAME` stands for the methods of a group,
+    /// such as `group:storage.read`.
     #[schemars(
         length(min = 1, max = 64),
-        inner(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9_*.-]+$"))
+        inner(
+            length(min = 1, max = 256),
+            regex(pattern = r"^(group:[a-z0-9]+([.-][a-z0-9]+)*|[A-Za-z0-9_*.-]+)$")
+        )
     )]
     pub methods: Vec<String>,
     /// Resources by their names, such as `projects/acme/locations/us-central1/functions/f` or
@@ -246,6 +311,12 @@ pub struct PolicyRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub resources: Vec<String>,
+    /// A condition in CEL that must hold too, such as `request.body.ingress == "INGRESS_TRAFFIC_ALL"`. It may
+    /// name method, api, resource, request, agent, now and risk. Where it cannot be evaluated, a rule that denies
+    /// or wants an approval matches, and one that allows does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub when: Option<String>,
     /// A sentence for the agent and its owner: why, and what to do instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
@@ -282,10 +353,97 @@ pub struct ApprovalSettings {
     pub expires_after: Option<String>,
 }
 
-/// What an agent must not see.
+/// What happens to risky calls that rules allow. Every call has a score from 0 to 100, the sum of its factors'
+/// points.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.approveAbove) || has(self.denyAbove)").message("set approveAbove or denyAbove: a score alone does nothing"))]
+#[x_kube(validation = Rule::new("!(has(self.approveAbove) && has(self.denyAbove)) || self.approveAbove <= self.denyAbove").message("approveAbove must not be above denyAbove: nothing would be left to approve"))]
+pub struct Risk {
+    /// Calls with a higher score are held until a person approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub approve_above: Option<i32>,
+    /// Calls with a higher score are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub deny_above: Option<i32>,
+    /// Points of built-in factors, in the place of their usual ones, such as `destructive: 50`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
+    pub weights: BTreeMap<String, i32>,
+    /// Factors of this policy's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub factors: Vec<RiskFactor>,
+    /// How approval is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalSettings>,
+}
+
+/// A factor that a policy adds.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskFactor {
+    /// Its name, for approvers and the audit log.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// A condition in CEL, such as `resource.project.endsWith("-prod")`. Where it cannot be evaluated, the factor
+    /// counts.
+    #[schemars(length(min = 1, max = 1024))]
+    pub when: String,
+    /// Points that it adds.
+    #[schemars(range(min = 0, max = 100))]
+    pub points: i32,
+}
+
+/// How much each agent that the policy selects may do. Past a limit, calls are answered with 429 and
+/// `Retry-After`. Where several policies set a limit, the lowest counts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Calls in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub calls_per_minute: Option<i32>,
+    /// Calls that change something, in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub changes_per_hour: Option<i32>,
+    /// Calls that wait for an approval at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub held_calls: Option<i32>,
+    /// Bytes that the agent's requests send to Google, in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub bytes_out_per_hour: Option<i64>,
+}
+
+/// What an agent may not see in answers, and may not send in requests.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Secrets {
+    /// What happens to a request whose body holds a secret: Allow (it is recorded), RequireApproval or Deny.
+    /// Default: Allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Effect>,
+    /// What happens to a request whose body cannot be searched for secrets: an encrypted archive, one that expands
+    /// beyond the limits, an unknown coding. Default: as `requests` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unscannable: Option<Effect>,
+    /// How approval is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalSettings>,
+    /// Kinds of secrets to search for, besides the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub detectors: Vec<SecretDetector>,
     /// Response fields to mask, besides the built-in table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -295,8 +453,27 @@ pub struct Secrets {
 impl Secrets {
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        *self == Self::default()
     }
+}
+
+/// A kind of secret that a policy adds.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretDetector {
+    /// What it is called in the audit log.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// A regular expression in the syntax of Rust's crate regex, which has no look-around and runs in linear time.
+    #[schemars(length(min = 1, max = 512))]
+    pub pattern: String,
+    /// Words of which one must stand near a match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    pub keywords: Vec<String>,
 }
 
 /// Fields of the JSON answers of some methods.

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Agent", type_ = "string", json_path = ".spec.agent.name"),
     printcolumn(name = "Method", type_ = "string", json_path = ".spec.call.method"),
     printcolumn(name = "Resource", type_ = "string", json_path = ".spec.call.resources[0]"),
+    printcolumn(name = "Risk", type_ = "integer", json_path = ".spec.risk.score"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -46,6 +47,13 @@ pub struct ApprovalRequestSpec {
     /// The rules that want an approval, with the generation of the policy that was asked under.
     #[schemars(length(min = 1, max = 256))]
     pub policies: Vec<PolicyReference>,
+    /// How risky the call is, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskSummary>,
+    /// Secrets that were found in the request's body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub findings: Vec<SecretFinding>,
     /// Digest over agent, method, resources, target and the whole body: `sha256:` and 64 hexadecimal digits.
     /// The same call made again has the same digest and so finds this request.
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
@@ -100,6 +108,46 @@ pub struct CallSummary {
     pub body_bytes: i64,
 }
 
+/// How risky a call is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskSummary {
+    /// From 0 to 100.
+    #[schemars(range(min = 0, max = 100))]
+    pub score: i32,
+    /// What it is made of, the largest share first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub factors: Vec<RiskShare>,
+}
+
+/// One factor's share of a risk.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskShare {
+    /// Name of the factor.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Points that it adds.
+    #[schemars(range(min = 0, max = 100))]
+    pub points: i32,
+    /// What it means here.
+    #[schemars(length(max = 512))]
+    pub reason: String,
+}
+
+/// A secret that was found in a request's body; never its value.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretFinding {
+    /// Its kind, such as `private-key`.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Where, such as `source.zip!config.py line 3`.
+    #[schemars(length(max = 1024))]
+    pub place: String,
+}
+
 /// A rule of a policy at one generation.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -115,7 +163,7 @@ pub struct PolicyReference {
     pub uid: String,
     /// Generation of the AgentPolicy.
     pub generation: i64,
-    /// Name of the rule.
+    /// Name of the rule; `spec.risk` or `spec.secrets` where that part of the policy asks.
     #[schemars(length(max = 63))]
     pub rule: String,
 }

@@ -7,7 +7,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
     decide,
-    definition::{AgentMatch, ApprovalTimes, Effect, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
 };
 
@@ -37,6 +37,7 @@ fn policies() -> Vec<PolicyDef> {
             uid: format!("uid-{p}"),
             generation: 1,
             mode: Mode::Enforce,
+            suspend: false,
             agents: vec![AgentMatch::ServiceAccount {
                 namespace: Some("agents".into()),
                 name: None,
@@ -53,10 +54,14 @@ fn policies() -> Vec<PolicyDef> {
                         ResourceGlob::parse(&format!("projects/acme-{}/**", p / 2)).unwrap(),
                         ResourceGlob::parse(&format!("projects/_/buckets/acme-{p}-*/**")).unwrap(),
                     ],
+                    when: None,
                     message: None,
                     approval: ApprovalTimes::default(),
                 })
                 .collect(),
+            risk: None,
+            limits: LimitsDef::default(),
+            outbound: None,
             masks: vec![],
             record_bodies: None,
         })

@@ -26,6 +26,9 @@ pub struct PolicyDef {
     pub generation: i64,
     /// Whether the policy decides.
     pub mode: Mode,
+    /// Whether all calls of its agents are refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
     /// The agents it selects: any of these.
     pub agents: Vec<AgentMatch>,
     /// The credential for Google; `None` where the policy does not say.
@@ -34,6 +37,15 @@ pub struct PolicyDef {
     /// Its rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleDef>,
+    /// What happens to risky calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskDef>,
+    /// How much its agents may do.
+    #[serde(default, skip_serializing_if = "LimitsDef::is_none")]
+    pub limits: LimitsDef,
+    /// What happens to secrets in requests; `None` where the policy does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<OutboundDef>,
     /// Response fields to mask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masks: Vec<MaskDef>,
@@ -107,6 +119,9 @@ pub struct RuleDef {
     /// Resources, any of which must match; none means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceGlob>,
+    /// A condition that must hold too, in CEL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// Words for the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -143,6 +158,110 @@ impl Default for ApprovalTimes {
             expires_after_ms: 24 * 60 * 60 * 1000,
         }
     }
+}
+
+/// What happens to risky calls that rules allow. Scores go from 0 to 100.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RiskDef {
+    /// Calls with a higher score are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve_above: Option<u8>,
+    /// Calls with a higher score are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_above: Option<u8>,
+    /// Points of built-in factors in the place of their usual ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u8>,
+    /// Factors of the policy's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<CustomFactor>,
+    /// Times of an approval.
+    #[serde(default)]
+    pub approval: ApprovalTimes,
+}
+
+/// A factor of risk that a policy adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomFactor {
+    /// Its name.
+    pub name: String,
+    /// When it counts, in CEL.
+    pub when: String,
+    /// Points that it adds.
+    pub points: u8,
+}
+
+/// How much one agent may do; `None` sets no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitsDef {
+    /// Calls in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_minute: Option<u32>,
+    /// Calls that change something, in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_per_hour: Option<u32>,
+    /// Calls that wait for an approval at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_calls: Option<u32>,
+    /// Bytes of requests in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out_per_hour: Option<u64>,
+}
+
+impl LimitsDef {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The lower of each limit.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        fn lower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            calls_per_minute: lower(self.calls_per_minute, other.calls_per_minute),
+            changes_per_hour: lower(self.changes_per_hour, other.changes_per_hour),
+            held_calls: lower(self.held_calls, other.held_calls),
+            bytes_out_per_hour: lower(self.bytes_out_per_hour, other.bytes_out_per_hour),
+        }
+    }
+}
+
+/// What happens to requests whose bodies hold secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboundDef {
+    /// With a secret in the body. Allow means that it is recorded.
+    pub requests: Effect,
+    /// With a body that cannot be searched.
+    pub unscannable: Effect,
+    /// Times of an approval.
+    #[serde(default)]
+    pub approval: ApprovalTimes,
+    /// Kinds of secrets besides the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<CustomDetector>,
+}
+
+/// A kind of secret that a policy adds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomDetector {
+    /// What it is called.
+    pub name: String,
+    /// A regular expression that runs in linear time.
+    pub pattern: String,
+    /// Words of which one must stand near a match; none means that the pattern is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
 }
 
 /// Where the credential for Google comes from.

@@ -10,7 +10,9 @@ use turnpike_policy::{
     caller::{Caller, Identity},
     decide,
     decide::{Approval, ApprovedRule, Basis, Denial, Stale, resume},
-    definition::{AgentMatch, ApprovalTimes, CredentialDef, Effect, ImpersonateDef, Mode, RuleDef},
+    definition::{
+        AgentMatch, ApprovalTimes, CredentialDef, Effect, ImpersonateDef, LimitsDef, Mode, RuleDef,
+    },
     digest::CallDigester,
     glob::{MethodGlob, ResourceGlob},
 };
@@ -58,6 +60,7 @@ fn rule(name: &str, effect: Effect, methods: &[&str], resources: &[&str]) -> Rul
             .iter()
             .map(|r| ResourceGlob::parse(r).unwrap())
             .collect(),
+        when: None,
         message: None,
         approval: ApprovalTimes::default(),
     }
@@ -70,12 +73,16 @@ fn policy(namespace: &str, name: &str, agent: &str, rules: Vec<RuleDef>) -> Poli
         uid: format!("uid-{namespace}-{name}"),
         generation: 1,
         mode: Mode::Enforce,
+        suspend: false,
         agents: vec![AgentMatch::ServiceAccount {
             namespace: Some(namespace.into()),
             name: Some(agent.into()),
         }],
         credential: None,
         rules,
+        risk: None,
+        limits: LimitsDef::default(),
+        outbound: None,
         masks: vec![],
         record_bodies: None,
     }

@@ -294,6 +294,8 @@ fn describe(
                 body_bytes: i64::try_from(body.len()).unwrap_or(i64::MAX),
             },
             policies,
+            risk: None,
+            findings: Vec::new(),
             digest: digest.to_string(),
             expires_at: Time(Timestamp::UNIX_EPOCH),
         },

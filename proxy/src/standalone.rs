@@ -120,9 +120,7 @@ impl Loader {
     }
 
     fn read(&self) -> Result<Vec<PolicyDef>, Vec<String>> {
-        let context = CompileContext {
-            gateway_namespace: GATEWAY_NAMESPACE,
-        };
+        let context = CompileContext::without_namespaces(GATEWAY_NAMESPACE);
         let entries = fs::read_dir(&self.dir).map_err(|e| vec![format!("{}: {e}", self.dir.display())])?;
         let mut paths = Vec::new();
         for entry in entries {

@@ -72,7 +72,7 @@ pub(crate) fn run(args: &CheckArgs, config: Option<&Path>) -> Result<ExitCode> {
 fn check(paths: &[PathBuf], gateway_namespace: &str, catalog: &Catalog) -> Report {
     let mut report = Report::default();
     let mut seen = HashMap::new();
-    let context = Context { gateway_namespace };
+    let context = Context::without_namespaces(gateway_namespace);
     for input in input::read(paths) {
         match input {
             Ok(input) => {

@@ -2,7 +2,7 @@
 
 use turnpike_compiler::{Bundle, Context, PolicyDef, compile};
 use turnpike_crds::AgentPolicySpec;
-use turnpike_policy::definition::{AgentMatch, Effect, RuleDef};
+use turnpike_policy::definition::{AgentMatch, Effect, OutboundDef, RiskDef, RuleDef};
 
 use kube::ResourceExt as _;
 
@@ -91,7 +91,7 @@ impl PartialEq for Verdict {
 
 /// Compiles all policies and builds the bundle.
 pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &str) -> Plan {
-    let context = Context { gateway_namespace };
+    let context = Context::without_namespaces(gateway_namespace);
     let mut definitions = Vec::with_capacity(inputs.policies.len());
     let mut verdicts = Vec::with_capacity(inputs.policies.len());
     for policy in &inputs.policies {
@@ -191,9 +191,23 @@ fn restricted(definition: PolicyDef) -> PolicyDef {
             ..rule
         }),
     });
+    let deny = |effect| match effect {
+        Effect::Allow => Effect::Allow,
+        Effect::RequireApproval | Effect::Deny => Effect::Deny,
+    };
     PolicyDef {
         credential: None,
         rules: rules.collect(),
+        risk: definition.risk.map(|risk| RiskDef {
+            approve_above: None,
+            deny_above: risk.approve_above.or(risk.deny_above),
+            ..risk
+        }),
+        outbound: definition.outbound.map(|outbound| OutboundDef {
+            requests: deny(outbound.requests),
+            unscannable: deny(outbound.unscannable),
+            ..outbound
+        }),
         ..definition
     }
 }

@@ -7,7 +7,7 @@ use turnpike_policy::{
     caller::{Caller, Identity},
     catalog::Classified,
     decide,
-    definition::{AgentMatch, ApprovalTimes, Effect, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
 };
 
@@ -21,12 +21,16 @@ pub(crate) fn policy(rules: Vec<RuleDef>) -> PolicySet {
         uid: String::new(),
         generation: 1,
         mode: Mode::Enforce,
+        suspend: false,
         agents: vec![AgentMatch::ServiceAccount {
             namespace: None,
             name: None,
         }],
         credential: None,
         rules,
+        risk: None,
+        limits: LimitsDef::default(),
+        outbound: None,
         masks: vec![],
         record_bodies: None,
     }])
@@ -44,6 +48,7 @@ pub(crate) fn rule(effect: Effect, methods: &[&str], resources: &[String]) -> Ru
             .iter()
             .map(|r| ResourceGlob::parse(r).unwrap_or_else(|e| panic!("{r}: {e}")))
             .collect(),
+        when: None,
         message: None,
         approval: ApprovalTimes::default(),
     }

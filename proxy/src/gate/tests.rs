@@ -38,6 +38,8 @@ fn held(letter: char) -> Held {
             generation: 1,
             rule: "deploy".to_owned(),
         }],
+        risk: None,
+        findings: Vec::new(),
         digest: digest(letter),
         expires_at: Time(Timestamp::UNIX_EPOCH),
     };

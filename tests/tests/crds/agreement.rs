@@ -30,9 +30,7 @@ fn changed(mut object: Value, (pointer, value): &Change) -> Result<Value> {
 
 /// What the offline check says against a policy, one problem a line.
 fn offline(object: &Value) -> Option<String> {
-    let context = Context {
-        gateway_namespace: "turnpike-system",
-    };
+    let context = Context::without_namespaces("turnpike-system");
     // JSON is YAML.
     let problems = load::policies(&object.to_string(), &context).err()?;
     let lines: Vec<String> = problems

@@ -184,7 +184,7 @@ async fn an_approval_request_never_changes_and_is_decided_in_its_status() -> Res
     assert_eq!(
         table[0],
         [
-            "NAME", "AGENT", "METHOD", "RESOURCE", "STATE", "EXPIRES", "AGE", "RULE"
+            "NAME", "AGENT", "METHOD", "RESOURCE", "RISK", "STATE", "EXPIRES", "AGE", "RULE"
         ]
     );
     let (method, resource) = (

@@ -1,0 +1,89 @@
+//! What can be wrong with a condition: when it is written, and when it is evaluated.
+
+use std::sync::Arc;
+
+/// Why a text is no condition, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct ConditionError {
+    /// Line within the expression, from 1.
+    pub line: u32,
+    /// Column within the line, in characters, from 1.
+    pub column: u32,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+/// Why a condition has no answer for a call. Every one of them tightens: it counts as a match of a rule that
+/// denies or holds, and as no match of a rule that allows.
+///
+/// The text goes into records, so it names what the *policy* says, such as `request.body.name`, and never a
+/// value of the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// The call or the request does not have it, and no `has()` asked first.
+    #[error("{0} is absent")]
+    Absent(Arc<str>),
+    /// The call tells only a part of the name: it acts on something below it, or on any (`-`).
+    #[error("{0} is not known before the call is made")]
+    Open(&'static str),
+    /// Nobody read the body.
+    #[error("the body of the request was not read")]
+    BodyUnread,
+    /// The body is not JSON, or too large.
+    #[error("the body of the request cannot be read as JSON")]
+    BodyUnreadable,
+    /// Nobody scored the call.
+    #[error("the risk of the call is not known")]
+    RiskUnknown,
+    /// A header or a parameter comes more than once, so it has no one value.
+    #[error("{0} is given more than once")]
+    Repeated(Arc<str>),
+    /// The body has it under the other spelling that Google reads as the same field
+    /// (`fooBar` and `foo_bar`).
+    #[error("{0} is given in another spelling")]
+    OtherSpelling(Arc<str>),
+    /// A value of the body is not of the type that the operation needs.
+    #[error("{0} does not take a value of this type")]
+    Type(&'static str),
+    /// A number, a time or a duration left its range.
+    #[error("{0} overflows")]
+    Overflow(&'static str),
+    /// Division by zero.
+    #[error("division by zero")]
+    DivisionByZero,
+    /// An index past the end of a list, or below zero.
+    #[error("{0} has no element at this index")]
+    OutOfRange(Arc<str>),
+    /// A conversion of a value that does not stand for one of the type.
+    #[error("{0} cannot convert this value")]
+    Conversion(&'static str),
+    /// A list, a map or a text is larger than conditions look at.
+    #[error("{0} is too large to look at")]
+    TooLarge(&'static str),
+    /// The evaluation took more steps than a condition may.
+    #[error("the condition takes too many steps on this request")]
+    TooCostly,
+}
+
+impl EvalError {
+    /// A short name of the kind, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Absent(_) => "absent",
+            Self::Open(_) => "open-name",
+            Self::BodyUnread => "body-unread",
+            Self::BodyUnreadable => "body-unreadable",
+            Self::RiskUnknown => "risk-unknown",
+            Self::Repeated(_) => "repeated",
+            Self::OtherSpelling(_) => "other-spelling",
+            Self::Type(_) => "type",
+            Self::Overflow(_) => "overflow",
+            Self::DivisionByZero => "division-by-zero",
+            Self::OutOfRange(_) => "out-of-range",
+            Self::Conversion(_) => "conversion",
+            Self::TooLarge(_) => "too-large",
+            Self::TooCostly => "too-costly",
+        }
+    }
+}

@@ -18,6 +18,7 @@ pub mod glob;
 pub mod grpc;
 pub mod mask;
 pub mod request;
+pub mod risk;
 pub mod secrets;
 pub mod set;
 pub mod storage_body;

@@ -1,0 +1,1 @@
+//! Nothing that is added to a request makes it look less risky.

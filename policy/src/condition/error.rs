@@ -39,7 +39,7 @@ pub enum EvalError {
     /// A header or a parameter comes more than once, so it has no one value.
     #[error("{0} is given more than once")]
     Repeated(Arc<str>),
-    /// The body has it under the other spelling that Google reads as the same field
+    /// The body or the query has it under the other spelling that Google reads as the same field
     /// (`fooBar` and `foo_bar`).
     #[error("{0} is given in another spelling")]
     OtherSpelling(Arc<str>),

@@ -21,7 +21,7 @@ type Answer<'a> = Result<Value<'a>, EvalError>;
 /// One evaluation.
 pub(super) struct Evaluation<'a> {
     scene: Scene<'a>,
-    steps: Steps,
+    pub(super) steps: Steps,
     /// The variables of the macros around, outermost first.
     locals: [Value<'a>; MAX_NESTING],
 }
@@ -191,76 +191,6 @@ impl<'a> Evaluation<'a> {
         self.equal(&left, &right)
     }
 
-    /// Whether two values are equal. Null is unequal to anything else; otherwise values of different types are
-    /// an error.
-    pub(super) fn equal(&mut self, left: &Value<'a>, right: &Value<'a>) -> Result<bool, EvalError> {
-        match (left, right) {
-            (Value::Null, Value::Null) => Ok(true),
-            (Value::Null, _) | (_, Value::Null) => Ok(false),
-            (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
-            (Value::Text(a), Value::Text(b)) => {
-                let (a, b) = (a.as_str(), b.as_str());
-                self.steps
-                    .spend_text(if a.len() == b.len() { a.len() } else { 0 })?;
-                Ok(a == b)
-            }
-            (Value::Time(a), Value::Time(b)) => Ok(a == b),
-            (Value::Duration(a), Value::Duration(b)) => Ok(a == b),
-            (Value::Int(a), Value::Int(b)) => Ok(a == b),
-            (Value::Int(_) | Value::Double(_), Value::Int(_) | Value::Double(_)) => {
-                Ok(operations::order(left, right) == Some(std::cmp::Ordering::Equal))
-            }
-            (Value::List(a), Value::List(b)) => self.lists_equal(a, b),
-            (Value::Map(a), Value::Map(b)) => self.maps_equal(a, b),
-            _ => Err(EvalError::Type("==")),
-        }
-    }
-
-    fn lists_equal(&mut self, a: &List<'a>, b: &List<'a>) -> Result<bool, EvalError> {
-        if a.len() != b.len() {
-            return Ok(false);
-        }
-        let pairs = (0..a.len()).map_while(|index| a.get(index).zip(b.get(index)));
-        self.all_equal(pairs)
-    }
-
-    fn maps_equal(&mut self, a: &Map<'a>, b: &Map<'a>) -> Result<bool, EvalError> {
-        if a.len() != b.len() {
-            return Ok(false);
-        }
-        let mut pairs = Vec::new();
-        for key in Items::keys_of(a.clone()) {
-            self.steps.spend(1)?;
-            let Value::Text(key) = key else {
-                return Err(EvalError::Type("=="));
-            };
-            let of = |map: &Map<'a>| {
-                map.get(key.as_str())
-                    .map_err(|Repeated| EvalError::Repeated("a key of a map".into()))
-            };
-            match (of(a)?, of(b)?) {
-                (Some(left), Some(right)) => pairs.push((left, right)),
-                _ => return Ok(false),
-            }
-        }
-        self.all_equal(pairs.into_iter())
-    }
-
-    /// Whether all pairs are equal: false where one is certainly not, whatever cannot be compared besides.
-    fn all_equal(&mut self, pairs: impl Iterator<Item = (Value<'a>, Value<'a>)>) -> Result<bool, EvalError> {
-        let mut answer = Ok(true);
-        for (left, right) in pairs {
-            self.steps.spend(1)?;
-            match self.equal(&left, &right) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(EvalError::TooCostly) => return Err(EvalError::TooCostly),
-                error => answer = error,
-            }
-        }
-        answer
-    }
-
     fn order(&mut self, order: Order, sides: &'a [Node; 2]) -> Result<bool, EvalError> {
         let [left, right] = sides;
         let (left, right) = (self.value(left)?, self.value(right)?);
@@ -274,38 +204,6 @@ impl<'a> Evaluation<'a> {
             Order::Greater => ordering.is_gt(),
             Order::GreaterEqual => ordering.is_ge(),
         })
-    }
-
-    /// `in`: true where an element is equal, whatever cannot be compared besides.
-    fn contained(&mut self, sides: &'a [Node; 2]) -> Result<bool, EvalError> {
-        let [needle, hay] = sides;
-        let (needle, hay) = (self.value(needle)?, self.value(hay)?);
-        match (&needle, &hay) {
-            (Value::Text(key), Value::Map(map)) => {
-                if let Map::Json(_) = map {
-                    only_spelling(map, &Key::of(key.as_str(), "a key that `in` looks for".into()))?;
-                }
-                Ok(map.contains(key.as_str()))
-            }
-            (_, Value::List(list)) => {
-                if list.len() > MAX_ELEMENTS {
-                    return Err(EvalError::TooLarge("the list of `in`"));
-                }
-                let mut answer = Ok(false);
-                for index in 0..list.len() {
-                    self.steps.spend(1)?;
-                    let Some(item) = list.get(index) else { break };
-                    match self.equal(&needle, &item) {
-                        Ok(true) => return Ok(true),
-                        Ok(false) => {}
-                        Err(EvalError::TooCostly) => return Err(EvalError::TooCostly),
-                        error => answer = error,
-                    }
-                }
-                answer
-            }
-            _ => Err(EvalError::Type("in")),
-        }
     }
 
     fn arithmetic(&mut self, operation: Arithmetic, sides: &'a [Node; 2]) -> Answer<'a> {
@@ -407,10 +305,10 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// That a member of an object of the body is not (also) there in its other spelling.
-fn only_spelling(map: &Map<'_>, key: &Key) -> Result<(), EvalError> {
+/// That a member of the body or a parameter is not (also) there in its other spelling.
+pub(super) fn only_spelling(map: &Map<'_>, key: &Key) -> Result<(), EvalError> {
     match (map, &key.other) {
-        (Map::Json(members), Some(other)) if members.contains_key(other.as_ref()) => {
+        (Map::Json(_) | Map::Pairs(_), Some(other)) if map.contains(other) => {
             Err(EvalError::OtherSpelling(Arc::clone(&key.path)))
         }
         _ => Ok(()),

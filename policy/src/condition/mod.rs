@@ -37,8 +37,8 @@
 //! `resource.name.startsWith("..")` has an answer wherever the known part decides.
 //!
 //! A header or a parameter that comes twice has no one value: reading it is an error. So is reading a member of
-//! the body that is there under the other spelling Google takes for it (`fooBar`, `foo_bar`), and comparing a
-//! value of the body with one of another type, because `"5"` and `5` are the same to Google.
+//! the body or a parameter that is there under the other spelling Google takes for it (`fooBar`, `foo_bar`), and
+//! comparing a value of the body with one of another type, because `"5"` and `5` are the same to Google.
 //!
 //! # Operators, macros and functions
 //!
@@ -73,8 +73,10 @@
 
 mod check;
 mod environment;
+mod equal;
 mod error;
 mod eval;
+mod meant;
 mod node;
 mod operations;
 mod parse;

@@ -169,11 +169,22 @@ fn said_plainly(text: &str, errors: &[ParseError]) -> ConditionError {
     ConditionError {
         line: place(error.pos.0),
         column: place(error.pos.1),
-        message: words(&error.msg),
+        message: words(&error.msg, before(text, error.pos)),
     }
 }
 
-fn words(message: &str) -> String {
+/// What stands before a line and a column of `text`, in that line.
+fn before(text: &str, (line, column): (isize, isize)) -> &str {
+    let at = |from: isize| usize::try_from(from - 1).unwrap_or(0);
+    let line = text.lines().nth(at(line)).unwrap_or("");
+    let end = line
+        .char_indices()
+        .nth(at(column))
+        .map_or(line.len(), |(end, _)| end);
+    line.get(..end).unwrap_or(line).trim_end()
+}
+
+fn words(message: &str, before: &str) -> String {
     if message.contains("recursion limit") {
         return "too deeply nested".to_owned();
     }
@@ -205,6 +216,9 @@ fn words(message: &str) -> String {
                 "<EOF>" => "the expression ends too early".to_owned(),
                 "and" => "unexpected `and`: write && for and".to_owned(),
                 "or" => "unexpected `or`: write || for or".to_owned(),
+                found if before == "not" || before.ends_with(" not") => {
+                    format!("unexpected `{found}`: write ! for not")
+                }
                 found => format!("unexpected `{found}`"),
             };
         }

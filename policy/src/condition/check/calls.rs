@@ -4,13 +4,14 @@ use cel::common::ast::{CallExpr, IdedExpr};
 use regex::RegexBuilder;
 
 use super::{
-    Checked, Checker,
+    Checked, Checker, are,
     functions::{FUNCTIONS, Kind, Row, Style},
-    hint, macros,
+    macros,
 };
 use crate::condition::{
-    environment::{self, Field, Type},
+    environment::{Field, Type},
     error::EvalError,
+    meant::{hint, meant},
     node::{Function, Node},
     operations::{self, Steps},
     parse::Fault,
@@ -64,39 +65,50 @@ impl Checker<'_> {
     }
 
     /// That there is no such function, or that it is called in another way.
-    fn unknown(&self, expr: &IdedExpr, call: &CallExpr) -> Fault {
+    fn unknown(&mut self, expr: &IdedExpr, call: &CallExpr) -> Fault {
         let name = call.func_name.as_str();
         let at = self.places.function(expr, call);
-        let methods = || {
+        let global = |row: &&Row| row.style != Style::Method;
+        let of_table = |wanted: bool| {
             FUNCTIONS
                 .iter()
-                .filter(|row| row.style != Style::Global)
+                .filter(move |row| {
+                    if wanted {
+                        global(row)
+                    } else {
+                        row.style != Style::Global
+                    }
+                })
                 .map(|row| row.name)
-                .chain(TIME_PARTS.iter().map(|(name, _)| *name))
-                .chain(macros::NAMES)
-                .chain(["matches"])
         };
-        let globals = || {
-            FUNCTIONS
-                .iter()
-                .filter(|row| row.style != Style::Method)
-                .map(|row| row.name)
-                .chain(["has", "matches"])
-        };
-        if call.target.is_none() && methods().any(|method| method == name) {
-            return Fault::new(at, format!("{name}() is a method: write x.{name}(..)"));
+        let globals: Vec<&str> = of_table(true).chain(["has", "matches"]).collect();
+        let methods: Vec<&str> = of_table(false).chain(["matches"]).chain(macros::NAMES).collect();
+        let parts = TIME_PARTS.iter().map(|(part, _)| *part);
+        match &call.target {
+            Some(target) => {
+                // An unknown name before the dot is what is wrong first: there are no functions with a dot.
+                if let Err(fault) = self.value(target) {
+                    return fault;
+                }
+                if globals.contains(&name) {
+                    return Fault::new(at, format!("{name}() is a function: write {name}(..)"));
+                }
+                let parts: Vec<&str> = parts.collect();
+                let hint = hint(
+                    name,
+                    if meant(name, &parts).is_some() {
+                        &parts
+                    } else {
+                        &methods
+                    },
+                );
+                Fault::new(at, format!("unknown method `{name}`: {hint}"))
+            }
+            None if methods.contains(&name) || parts.clone().any(|part| part == name) => {
+                Fault::new(at, format!("{name}() is a method: write x.{name}(..)"))
+            }
+            None => Fault::new(at, format!("unknown function `{name}`: {}", hint(name, &globals))),
         }
-        if call.target.is_some() && globals().any(|global| global == name) {
-            return Fault::new(at, format!("{name}() is a function: write {name}(..)"));
-        }
-        let (what, known) = if call.target.is_some() {
-            ("method", methods().collect::<Vec<_>>())
-        } else {
-            ("function", globals().collect())
-        };
-        let meant = environment::meant(name, known.iter().copied());
-        let hint = hint(meant, || known.join(", "));
-        Fault::new(at, format!("unknown {what} `{name}`: {hint}"))
     }
 
     /// Checks how many arguments there are besides a receiver.
@@ -121,11 +133,7 @@ impl Checker<'_> {
                 "{}() takes {} argument{plural}, and there {}",
                 call.func_name,
                 takes.join(" or "),
-                if there == 1 {
-                    "is 1".to_owned()
-                } else {
-                    format!("are {there}")
-                }
+                are(there)
             ),
         ))
     }

@@ -2,7 +2,7 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
 
-use super::{Checked, Checker, path, too_costly};
+use super::{Checked, Checker, are, path, too_costly};
 use crate::condition::{
     MAX_NESTING, environment,
     environment::{Field, Type},
@@ -24,7 +24,7 @@ impl Checker<'_> {
         let [argument] = call.args.as_slice() else {
             return Err(Fault::new(
                 self.places.function(expr, call),
-                format!("has() takes 1 argument, and there are {}", call.args.len()),
+                format!("has() takes 1 argument, and there {}", are(call.args.len())),
             ));
         };
         let start = self.places.start(argument);
@@ -88,8 +88,8 @@ impl Checker<'_> {
                 return Err(Fault::new(
                     at,
                     format!(
-                        "{name}() takes {takes}, a variable first, and there are {}",
-                        arguments.len()
+                        "{name}() takes {takes}, a variable first, and there {}",
+                        are(arguments.len())
                     ),
                 ));
             }

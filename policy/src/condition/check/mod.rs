@@ -16,6 +16,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, MapExp
 use super::{
     Reads,
     environment::{self, Field, Object, Type},
+    meant::hint,
     node::{Key, Node},
     operations::MAX_STEPS,
     parse::{Fault, Places},
@@ -178,11 +179,15 @@ impl Checker<'_> {
         if let Some(object) = environment::find_object(name) {
             return Ok(Checked::new(Node::Constant(Value::Null), Type::Object(object), 0));
         }
-        let mut names: Vec<&str> = environment::top_names().collect();
-        names.extend(self.locals.iter().map(|(local, _)| local.as_str()));
-        let hint = hint(environment::meant(name, names.into_iter()), || {
-            environment::top_names().collect::<Vec<_>>().join(", ")
-        });
+        let hint = match environment::FIELDS.iter().find(|row| row.name == name) {
+            Some(row) => format!("did you mean `{}`?", row.path),
+            None if name.starts_with('.') => "names have no leading dot".to_owned(),
+            None => {
+                let mut names: Vec<&str> = environment::top_names().collect();
+                names.extend(self.locals.iter().map(|(local, _)| local.as_str()));
+                hint(name, &names)
+            }
+        };
         Err(Fault::new(
             self.places.token(expr),
             format!("unknown name `{name}`: {hint}"),
@@ -219,9 +224,8 @@ impl Checker<'_> {
     ) -> Result<&'static environment::FieldRow, Fault> {
         let name = select.field.as_str();
         environment::find(Some(object), name).ok_or_else(|| {
-            let hint = hint(environment::meant(name, environment::field_names(object)), || {
-                environment::field_names(object).collect::<Vec<_>>().join(", ")
-            });
+            let names: Vec<&str> = environment::field_names(object).collect();
+            let hint = hint(name, &names);
             Fault::new(
                 self.places.field(expr, select),
                 format!("{} has no field `{name}`: {hint}", object.name()),
@@ -333,6 +337,15 @@ impl Checker<'_> {
     }
 }
 
+/// `is 1`, `are 2`.
+fn are(count: usize) -> String {
+    if count == 1 {
+        "is 1".to_owned()
+    } else {
+        format!("are {count}")
+    }
+}
+
 /// Names of headers are in lower case, so that another name is never there.
 fn lower_case(name: &str, at: usize) -> Result<(), Fault> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -345,14 +358,6 @@ fn lower_case(name: &str, at: usize) -> Result<(), Fault> {
         ));
     }
     Ok(())
-}
-
-/// `did you mean X?`, or all that there is.
-fn hint(meant: Option<&str>, all: impl FnOnce() -> String) -> String {
-    match meant {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("there are {}", all()),
-    }
 }
 
 /// An expression as errors of an evaluation name it: its names as they are written, without what is computed.

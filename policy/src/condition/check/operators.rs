@@ -1,6 +1,6 @@
 //! Operators: which types they take, and what they give.
 
-use cel::common::ast::{CallExpr, IdedExpr, operators};
+use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
 
 use super::{Checked, Checker, lower_case, path};
 use crate::condition::{
@@ -118,7 +118,7 @@ impl Checker<'_> {
         right: &IdedExpr,
         make: impl FnOnce(Box<[Node; 2]>) -> Node,
     ) -> Result<Checked, Fault> {
-        let (left, right) = (self.value(left)?, self.value(right)?);
+        let (left, right) = self.compared(left, right)?;
         if !left.kind.comparable(&right.kind) {
             let message = match (&left.kind, &right.kind) {
                 (Type::Null, kind) | (kind, Type::Null) => {
@@ -143,6 +143,20 @@ impl Checker<'_> {
         ))
     }
 
+    /// Both sides of a comparison.
+    fn compared(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<(Checked, Checked), Fault> {
+        let (a, b) = (self.value(left)?, self.value(right)?);
+        for (field, literal, at) in [(&a, &b, right), (&b, &a, left)] {
+            if let (Node::Field(Field::Risk), Node::Constant(Value::Int(score))) =
+                (&field.node, &literal.node)
+                && !(0..=100).contains(score)
+            {
+                return Err(Fault::new(self.places.start(at), "a risk is between 0 and 100"));
+            }
+        }
+        Ok((a, b))
+    }
+
     fn order(
         &mut self,
         expr: &IdedExpr,
@@ -150,7 +164,7 @@ impl Checker<'_> {
         right: &IdedExpr,
         order: Order,
     ) -> Result<Checked, Fault> {
-        let (left, right) = (self.value(left)?, self.value(right)?);
+        let (left, right) = self.compared(left, right)?;
         let ordered = |kind: &Type| {
             matches!(
                 kind,
@@ -158,15 +172,17 @@ impl Checker<'_> {
             )
         };
         if !(ordered(&left.kind) && ordered(&right.kind) && left.kind.comparable(&right.kind)) {
-            return Err(Fault::new(
-                self.places.token(expr),
+            let sign = order.sign();
+            let message = if left.kind == right.kind {
+                format!("`{sign}` does not order values of type {}", left.kind)
+            } else {
                 format!(
-                    "`{}` does not order {} and {}",
-                    order.sign(),
+                    "`{sign}` does not order {} and {}",
                     left.kind.with_article(),
                     right.kind.with_article()
-                ),
-            ));
+                )
+            };
+            return Err(Fault::new(self.places.token(expr), message));
         }
         let cost = left.cost.saturating_add(right.cost);
         Ok(Checked::new(
@@ -270,8 +286,21 @@ impl Checker<'_> {
         right: &IdedExpr,
         operation: Arithmetic,
     ) -> Result<Checked, Fault> {
-        let (left, right) = (self.value(left)?, self.value(right)?);
         let at = self.places.token(expr);
+        let (first, second) = (left, right);
+        let left = self.value(first)?;
+        if let (Arithmetic::Subtract, Node::Member(_, key), Type::String, Expr::Ident(rest)) =
+            (operation, &left.node, &left.kind, &second.expr)
+        {
+            return Err(Fault::new(
+                self.places.start(first),
+                format!(
+                    "`-` does not take a string: a name with a dash is written as x[\"{}-{rest}\"]",
+                    key.name
+                ),
+            ));
+        }
+        let right = self.value(second)?;
         let Some(kind) = result(operation, &left.kind, &right.kind) else {
             let both_numbers = left.kind.is_number() && right.kind.is_number();
             let hint = if both_numbers && operation != Arithmetic::Remainder {

@@ -163,15 +163,15 @@ fn agent(
                 if errors.keep(path, selector::check(selector)).is_none() {
                     return Vec::new();
                 }
-                return context
+                let selected = context
                     .namespaces
                     .iter()
                     .filter(|(_, labels)| selector::matches(selector, labels))
-                    .map(|(of, _)| AgentMatch::ServiceAccount {
-                        namespace: Some(of.clone()),
-                        name: exact(&account.name),
-                    })
-                    .collect();
+                    .map(|(of, _)| of.clone());
+                return vec![AgentMatch::Namespaces {
+                    namespaces: Arc::new(selected.collect()),
+                    name: exact(&account.name),
+                }];
             }
             let of = account.namespace.as_deref().unwrap_or(namespace);
             if of != namespace && namespace != context.gateway_namespace {

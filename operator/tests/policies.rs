@@ -350,7 +350,7 @@ async fn agents_of_an_issuer_need_the_permission_of_a_cluster_administrator() ->
                 .iter()
                 .map(|a| match a {
                     AgentMatch::Oidc { issuer, .. } => issuer.as_str(),
-                    AgentMatch::ServiceAccount { .. } => "account",
+                    AgentMatch::ServiceAccount { .. } | AgentMatch::Namespaces { .. } => "account",
                 })
                 .collect();
             if found == wanted {

@@ -72,6 +72,11 @@ impl Traits {
         self.0 & other.0 == other.0
     }
 
+    /// Whether it is sure that a call changes nothing; it may return credentials.
+    pub const fn only_reads(self) -> bool {
+        self.contains(Self::READ) && self.0 & (Self::CHANGE.0 | Self::DESTRUCTIVE.0) == 0
+    }
+
     /// The names of the traits, in a fixed order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES

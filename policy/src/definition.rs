@@ -3,7 +3,10 @@
 //! The compiler makes these from `AgentPolicy` resources; globs are parsed, durations are milliseconds and
 //! defaults are filled in, so nothing can be wrong with them later on. They are serialised into bundles.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +94,15 @@ pub enum AgentMatch {
         /// Its namespace; `None` for all.
         namespace: Option<String>,
         /// Its name; `None` for all.
+        name: Option<String>,
+    },
+    /// By ServiceAccount of any of these namespaces: those that a selector of namespaces matches. They are a list,
+    /// and not an entry each, because a selector can match a thousand.
+    Namespaces {
+        /// The namespaces; none where the selector matches none now.
+        #[serde(with = "arc")]
+        namespaces: Arc<BTreeSet<String>>,
+        /// Name of the ServiceAccount; `None` for all.
         name: Option<String>,
     },
     /// By claims of an OIDC token, all of which must match.
@@ -353,5 +365,22 @@ mod shared {
         from: D,
     ) -> Result<Option<Arc<T>>, D::Error> {
         Ok(Option::<T>::deserialize(from)?.map(Arc::new))
+    }
+}
+
+/// Serde for what is shared and always there.
+mod arc {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
     }
 }

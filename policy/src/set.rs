@@ -8,7 +8,9 @@
 //!
 //! The set is immutable; a change of policy builds a new one and swaps it whole.
 
-use std::hash::Hasher;
+mod standing;
+
+use std::{collections::BTreeSet, hash::Hasher, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHasher};
 use smallvec::SmallVec;
@@ -28,6 +30,9 @@ pub struct PolicySet {
     rules: Vec<RuleAt>,
     shelves: Shelves,
     builtin: &'static BuiltinMasks,
+    /// Whether any policy suspends, or limits: most sets have none, and are not searched for them.
+    suspends: bool,
+    limits: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +62,43 @@ struct Shelves {
     name: FxHashMap<Box<str>, Shelf>,
     everybody: Shelf,
     issuer: FxHashMap<Box<str>, Shelf>,
+    lists: Lists,
+}
+
+/// Shelves for lists of namespaces. Selectors that match the same namespaces share a shelf, however many those are.
+#[derive(Debug, Default)]
+struct Lists {
+    /// Each with the one name of ServiceAccounts that it is for, unless it is for all.
+    shelves: Vec<(Option<Box<str>>, Shelf)>,
+    /// Which of them each namespace is on.
+    of: FxHashMap<Box<str>, SmallVec<[u32; 2]>>,
+    /// Which of them stands for a list and a name, while the set is built.
+    known: FxHashMap<(Arc<BTreeSet<String>>, Option<String>), u32>,
+}
+
+impl Lists {
+    fn of(&mut self, namespaces: &Arc<BTreeSet<String>>, name: &Option<String>) -> &mut Shelf {
+        let fresh = self.shelves.len() as u32;
+        let key = (namespaces.clone(), name.clone());
+        let at = *self.known.entry(key).or_insert(fresh);
+        if at == fresh {
+            self.shelves
+                .push((name.as_deref().map(Box::from), Shelf::default()));
+            for namespace in namespaces.iter() {
+                self.of.entry(namespace.as_str().into()).or_default().push(at);
+            }
+        }
+        &mut self.shelves[at as usize].1
+    }
+
+    fn visit(&self, namespace: &str, name: &str, mut visit: impl FnMut(&Shelf)) {
+        for at in self.of.get(namespace).into_iter().flatten() {
+            let (only, shelf) = &self.shelves[*at as usize];
+            if only.as_deref().is_none_or(|only| only == name) {
+                visit(shelf);
+            }
+        }
+    }
 }
 
 impl Shelves {
@@ -83,6 +125,7 @@ impl Shelves {
                 namespace: None,
                 name: None,
             } => &mut self.everybody,
+            AgentMatch::Namespaces { namespaces, name } => self.lists.of(namespaces, name),
             AgentMatch::Oidc { issuer, .. } => self.issuer.entry(issuer.as_str().into()).or_default(),
         }
     }
@@ -95,6 +138,7 @@ impl Shelves {
             .chain(self.name.values_mut())
             .chain([&mut self.everybody])
             .chain(self.issuer.values_mut())
+            .chain(self.lists.shelves.iter_mut().map(|(_, shelf)| shelf))
     }
 }
 
@@ -106,6 +150,8 @@ struct Shelf {
     /// Policies on this shelf that mask something or keep bodies.
     with_masks: Vec<u32>,
     with_recording: Vec<u32>,
+    /// Policies on this shelf that suspend or limit.
+    with_standing: Vec<u32>,
 }
 
 /// One entry of a trie's leaf: a rule under one of its resource globs.
@@ -286,6 +332,9 @@ impl PolicySet {
                 for (id, rule) in (first..).zip(&policy.rules) {
                     shelf.trie.insert(RuleId(id), rule);
                 }
+                if policy.suspend || !policy.limits.is_none() {
+                    shelf.with_standing.push(p);
+                }
                 if policy.mode == Mode::Enforce {
                     if !policy.masks.is_empty() {
                         shelf.with_masks.push(p);
@@ -296,10 +345,13 @@ impl PolicySet {
                 }
             }
         }
+        shelves.lists.known = FxHashMap::default();
         for shelf in shelves.all() {
             shelf.trie.nodes.iter_mut().for_each(|node| node.leaf.seal());
         }
         Self {
+            suspends: policies.iter().any(|p| p.suspend),
+            limits: policies.iter().any(|p| !p.limits.is_none()),
             policies,
             rules,
             shelves,
@@ -407,6 +459,9 @@ impl PolicySet {
                 {
                     visit(shelf, true);
                 }
+                self.shelves
+                    .lists
+                    .visit(namespace, name, |shelf| visit(shelf, true));
             }
             Identity::Oidc { issuer, .. } => {
                 if let Some(shelf) = self.shelves.issuer.get(issuer.as_str()) {
@@ -471,6 +526,13 @@ pub(crate) fn selects(policy: &PolicyDef, caller: &Caller) -> bool {
             namespace.as_ref().is_none_or(|n| n == caller_namespace)
                 && name.as_ref().is_none_or(|n| n == caller_name)
         }
+        (
+            AgentMatch::Namespaces { namespaces, name },
+            Identity::ServiceAccount {
+                namespace: caller_namespace,
+                name: caller_name,
+            },
+        ) => namespaces.contains(caller_namespace) && name.as_ref().is_none_or(|n| n == caller_name),
         (
             AgentMatch::Oidc {
                 issuer,

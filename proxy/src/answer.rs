@@ -116,6 +116,7 @@ pub(crate) async fn pass_on(
     let (form, limits) = (&way.form, &way.gateway.limits);
     strip(&mut parts.headers);
     outcome.status(parts.status.as_u16());
+    outcome.ends_with_trailers(grpc::is_grpc(&parts.headers));
     let calls = &outcome.record().calls;
     let sealed = way
         .gateway
@@ -174,6 +175,8 @@ pub(crate) async fn pass_on(
 }
 
 fn broken_off(mut outcome: Outcome, refusal: Refusal) -> Response<AnswerBody> {
+    // What was cut off while it was read has not become unreadable.
+    let refusal = outcome.cut().cloned().unwrap_or(refusal);
     outcome.status(refusal.http.as_u16());
     outcome.broke_off(refusal.reason);
     refusal.into_response(outcome.record().id)

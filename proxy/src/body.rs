@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
-use crate::{egress::UpstreamBody, outcome::Outcome, recording::Copy};
+use crate::{egress::UpstreamBody, inflight::Upload, outcome::Outcome, recording::Copy};
 
 /// An error of a body, whoever made it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +38,8 @@ pub enum RequestBody {
         /// How many have passed.
         passed: Arc<AtomicU64>,
     },
+    /// One of the others, which may be cut off on its way.
+    Watched(Box<Upload>),
 }
 
 impl RequestBody {
@@ -84,6 +86,7 @@ impl Body for RequestBody {
                 (frame.map(|f| f.map_err(BoxError::from)), passed)
             }
             Self::Rebuilt { inner, passed } => (ready!(Pin::new(inner).poll_frame(cx)), passed),
+            Self::Watched(upload) => return Pin::new(&mut **upload).poll_frame(cx),
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.into_data() {
@@ -103,6 +106,7 @@ impl Body for RequestBody {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Streaming { inner, .. } => inner.is_end_stream(),
             Self::Rebuilt { inner, .. } => inner.is_end_stream(),
+            Self::Watched(upload) => upload.is_end_stream(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Body for RequestBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Streaming { inner, .. } => inner.size_hint(),
             Self::Rebuilt { inner, .. } => inner.size_hint(),
+            Self::Watched(upload) => upload.size_hint(),
         }
     }
 }
@@ -164,6 +169,10 @@ impl Body for AnswerBody {
                     }
                     Some(Err(_)) => {
                         outcome.broke_off("the answer broke off");
+                        // A stream of gRPC can still say why.
+                        if let Some(trailers) = outcome.last_words() {
+                            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                        }
                         ended = false;
                     }
                     None => {}
@@ -174,7 +183,7 @@ impl Body for AnswerBody {
                         copy.keep();
                     }
                 }
-                Poll::Ready(frame.map(|f| f.map_err(BoxError::from)))
+                Poll::Ready(frame)
             }
             Self::Rebuilt(inner) => Pin::new(inner).poll_frame(cx),
         }

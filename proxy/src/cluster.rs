@@ -103,6 +103,7 @@ pub async fn run(
             api: Api::namespaced(client, &namespace),
         }),
         approve_hint: ApproveHint::Cluster,
+        ledger: Arc::default(),
         metrics,
         registry,
     };

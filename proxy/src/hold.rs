@@ -1,6 +1,6 @@
 //! A held call: its digest, its approval request, the wait, and the second decision.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -18,11 +18,14 @@ use turnpike_policy::{
 
 use crate::{
     body::RequestBody,
+    charge,
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
     grpc::Deadline,
     held_body::collect,
+    inflight::Line,
     journey::{ApproveHint, Gateway, Refused, denied},
+    limits::{Exceeded, Toll},
     normalise::NOISE,
     policies::InForce,
     record::{ApprovalNote, CallRecord},
@@ -36,6 +39,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) in_force: &'a InForce,
     /// When the agent stops waiting, where it says so.
     pub(crate) deadline: Option<Deadline>,
+    /// What it takes of the agent's limits.
+    pub(crate) toll: &'a mut Toll,
+    /// Whether it is cut off.
+    pub(crate) line: &'a Line,
 }
 
 /// Longest body that an approver is shown, in bytes of JSON.
@@ -56,7 +63,7 @@ pub(crate) async fn hold(
     caller: &Caller,
     canonical: &mut Canonical,
     body: RequestBody,
-    wanted: &Wanted<'_>,
+    wanted: &mut Wanted<'_>,
 ) -> Result<(Permit, Bytes), Refused> {
     if starts_session(canonical) {
         return Err(Box::new(Refusal::denied(
@@ -78,6 +85,11 @@ pub(crate) async fn hold(
     record
         .request_bytes
         .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    let exceeded = |e: Exceeded| charge::refused(gateway, wanted.in_force, caller, &e);
+    wanted
+        .toll
+        .weigh(body.len() as u64, Instant::now())
+        .map_err(exceeded)?;
     let digest = digest(caller, record, canonical, &body);
     let held = describe(record, caller, canonical, &body, digest, wanted);
     let request = gateway
@@ -131,6 +143,9 @@ pub(crate) async fn hold(
     };
     note(record, &approved);
     let permit = decide_again(gateway, record, caller, &digest, &approved)?;
+    // Last, because what is refused from here on would leave the approval spent.
+    wanted.line.look()?;
+    wanted.toll.approved(Instant::now()).map_err(exceeded)?;
     let spent = gateway
         .gate
         .spend(*approved, record.id)

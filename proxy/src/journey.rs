@@ -28,12 +28,15 @@ use crate::{
     answer::{self, Reading, Way},
     body::{AnswerBody, RequestBody},
     budget::Budget,
+    charge::charge,
     credential::Credentials,
     egress::{Canonical, Egress, EgressError, Outbound, Within},
     gate::Gate,
     grpc::{self, Descriptors},
     hold,
     identity::{Identifier, IdentityError, bearer},
+    inflight::{Line, Upload, Watch},
+    limits::Ledger,
     metrics::Metrics,
     normalise::user_agent,
     outcome::Outcome,
@@ -96,6 +99,8 @@ pub struct Gateway {
     pub recordings: Arc<Recordings>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// What agents have used up of their own limits.
+    pub ledger: Arc<Ledger>,
     /// Limits.
     pub limits: Limits,
     /// What an approver is told to run, before the request's name: `kubectl turnpike approve -n NAMESPACE`.
@@ -136,7 +141,7 @@ pub async fn travel(
     let mut record = arrive(&gateway, &connection, &request);
     let wire = Wire::of(&request);
     match clear(&gateway, &connection, request, &mut record).await {
-        Ok(cleared) => forward(&gateway, cleared, record, wire).await,
+        Ok((cleared, watch)) => forward(&gateway, cleared, watch, record, wire).await,
         Err(refusal) => refuse(&gateway, &mut record, *refusal, wire),
     }
 }
@@ -213,10 +218,30 @@ async fn clear(
     connection: &Connection,
     request: Request<Incoming>,
     record: &mut CallRecord,
-) -> Result<Cleared, Refused> {
+) -> Result<(Cleared, Watch), Refused> {
     let (parts, body) = request.into_parts();
     let caller = identify(gateway, connection, &parts.headers).await?;
     record.caller = Some(caller.clone());
+    let mut watch = Line::begin(&gateway.policies, &gateway.ledger, &caller).watch();
+    let line = watch.line().clone();
+    let clearing = clear_caller(gateway, connection, (parts, body), record, caller, &line);
+    tokio::select! {
+        biased;
+        // A call that waits for nothing never looks at the watch.
+        cleared = clearing => cleared.map(|cleared| (cleared, watch)),
+        cut = watch.cut() => Err(Box::new(cut)),
+    }
+}
+
+/// The same for a caller who is known. Given up when he is suspended.
+async fn clear_caller(
+    gateway: &Gateway,
+    connection: &Connection,
+    (parts, body): (http::request::Parts, Incoming),
+    record: &mut CallRecord,
+    caller: Arc<Caller>,
+    line: &Line,
+) -> Result<Cleared, Refused> {
     let shaped = shape(gateway, record, &caller, &connection.authority, parts, body).await?;
     let Shaped {
         mut canonical,
@@ -229,6 +254,7 @@ async fn clear(
     let in_force = gateway.policies.load().clone();
     record.set = Some(in_force.set.clone());
     record.policy_digest = Some(in_force.digest.clone());
+    line.look()?;
     let facts = Facts {
         caller: &caller,
         calls: &record.calls,
@@ -238,11 +264,12 @@ async fn clear(
     record.hits = decision.hits;
     record.would = decision.would;
 
-    let (permit, body, in_force) = match decision.verdict {
+    let (permit, body, toll, in_force) = match decision.verdict {
         Verdict::Deny(denial) => return Err(Box::new(denied(&in_force, record, denial, &caller))),
         Verdict::Allow(permit) => {
             record.reason = "RULE_ALLOWED";
-            (permit, body, in_force)
+            let toll = charge(gateway, &in_force, &caller, record, (&form, &body), None)?;
+            (permit, body, toll, in_force)
         }
         Verdict::Hold(wanted) => {
             let deadline = match &form {
@@ -263,17 +290,29 @@ async fn clear(
                 }
                 Form::Plain | Form::Xml | Form::Rpc(_) | Form::Batch(_) => None,
             };
-            let held = hold::Wanted {
+            let hold_for = Duration::from_millis(wanted.times.hold_for_ms);
+            let about = (&form, &body);
+            let mut toll = charge(gateway, &in_force, &caller, record, about, Some(hold_for))?;
+            let mut held = hold::Wanted {
                 hold: wanted,
                 in_force: &in_force,
                 deadline,
+                toll: &mut toll,
+                line,
             };
-            let (permit, body) = hold::hold(gateway, record, &caller, &mut canonical, body, &held).await?;
+            let (permit, body) =
+                hold::hold(gateway, record, &caller, &mut canonical, body, &mut held).await?;
             record.reason = "APPROVED";
-            (permit, RequestBody::whole(body), gateway.policies.load().clone())
+            (
+                permit,
+                RequestBody::whole(body),
+                toll,
+                gateway.policies.load().clone(),
+            )
         }
     };
     let body = restored(gateway, &caller, &record.calls, body)?;
+    let body = Upload::watched(body, line, toll);
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
     gateway.metrics.decided("allow", record.reason);
@@ -391,6 +430,7 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
 async fn forward(
     gateway: &Arc<Gateway>,
     cleared: Cleared,
+    mut watch: Watch,
     mut record: CallRecord,
     wire: Wire,
 ) -> Response<AnswerBody> {
@@ -413,7 +453,8 @@ async fn forward(
         .filter(|r| r.masks)
         .map(|_| canonical.target.clone());
     // From here on the intent may be on record, so every end is an outcome.
-    let mut outcome = Outcome::begin(record, gateway.metrics.clone());
+    let line = watch.line().clone();
+    let mut outcome = Outcome::begin(record, line, gateway.metrics.clone());
     let receipt = match outcome.record().write(Stage::Intent).await {
         Ok(receipt) => receipt,
         Err(error) => {
@@ -438,11 +479,22 @@ async fn forward(
             return failed(outcome, refusal, wire);
         }
     };
+    if watch.is_cut() {
+        outcome.reserve(receipt.into_room());
+        let cut = watch.cut().await;
+        return failed(outcome, cut, wire);
+    }
     let (outbound, room) = Outbound::seal(canonical, body, permit, receipt, credential);
     outcome.reserve(room);
     let sent = std::time::Instant::now();
-    match gateway.egress.send(outbound, within).await {
+    let answered = tokio::select! {
+        biased;
+        answered = gateway.egress.send(outbound, within) => answered,
+        cut = watch.cut() => return failed(outcome, cut, wire),
+    };
+    match answered {
         Ok(answer) => {
+            let answer = answer.map(|body| body.watched(watch));
             outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
             let way = Way {
                 gateway,
@@ -524,6 +576,8 @@ fn no_descriptor() -> Refusal {
 }
 
 fn failed(mut outcome: Outcome, refusal: Refusal, wire: Wire) -> Response<AnswerBody> {
+    // A request that was cut off gets no answer, which is no fault of Google's.
+    let refusal = outcome.cut().cloned().unwrap_or(refusal);
     outcome.status(refusal.http.as_u16());
     outcome.broke_off(refusal.reason);
     let id = outcome.record().id;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use turnpike_audit::{MaskHit, OutcomeRecord, Stage};
 use turnpike_policy::mask::Masked;
 
-use crate::{metrics::Metrics, record::CallRecord, spool::OutcomeRoom};
+use crate::{
+    grpc, inflight::Line, metrics::Metrics, record::CallRecord, refusal::Refusal, spool::OutcomeRoom,
+};
 
 /// A call whose intent is being recorded, or is on record, and whose end is still to be told. Dropping it
 /// records the end, so a call whose agent goes away at any moment has one.
@@ -13,6 +16,9 @@ use crate::{metrics::Metrics, record::CallRecord, spool::OutcomeRoom};
 pub struct Outcome {
     record: CallRecord,
     room: Option<OutcomeRoom>,
+    line: Line,
+    /// Whether the agent reads the end of the answer in trailers.
+    trailers: bool,
     metrics: Arc<Metrics>,
     status: u16,
     upstream_us: Option<u64>,
@@ -25,10 +31,12 @@ pub struct Outcome {
 
 impl Outcome {
     /// Begins before the intent is written.
-    pub fn begin(record: CallRecord, metrics: Arc<Metrics>) -> Self {
+    pub fn begin(record: CallRecord, line: Line, metrics: Arc<Metrics>) -> Self {
         Self {
             record,
             room: None,
+            line,
+            trailers: false,
             metrics,
             status: 0,
             upstream_us: None,
@@ -59,6 +67,22 @@ impl Outcome {
     /// The status that the agent gets.
     pub fn status(&mut self, status: u16) {
         self.status = status;
+    }
+
+    /// The answer ends with trailers that tell its status.
+    pub fn ends_with_trailers(&mut self, trailers: bool) {
+        self.trailers = trailers;
+    }
+
+    /// Why the call was cut off, if it was.
+    pub fn cut(&self) -> Option<&Refusal> {
+        self.line.cut()
+    }
+
+    /// Trailers that tell why the call was cut off, where the agent reads them.
+    pub fn last_words(&self) -> Option<HeaderMap> {
+        let cut = self.cut().filter(|_| self.trailers)?;
+        Some(grpc::trailers(cut, self.record.id))
     }
 
     /// How long the head of Google's answer took.
@@ -101,6 +125,10 @@ impl Drop for Outcome {
     fn drop(&mut self) {
         if self.withdrawn {
             return;
+        }
+        let completed = self.ended && self.error.is_none();
+        if let Some(cut) = self.line.cut().filter(|_| !completed) {
+            self.error = Some(cut.reason.to_owned());
         }
         if !self.ended && self.error.is_none() {
             self.error = Some("the agent went away before the answer ended".to_owned());

@@ -26,6 +26,7 @@ pub struct Policies {
     now: ArcSwap<InForce>,
     bundles: Mutex<BTreeMap<String, Running>>,
     running: watch::Sender<BTreeMap<String, String>>,
+    alarms: watch::Sender<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +45,7 @@ impl Default for Policies {
             now: ArcSwap::from_pointee(nothing),
             bundles: Mutex::default(),
             running: watch::Sender::new(BTreeMap::new()),
+            alarms: watch::Sender::new(()),
         }
     }
 }
@@ -82,11 +84,15 @@ impl Policies {
         }
         let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let set = Arc::new(PolicySet::new(policies));
+        let suspends = set.suspends();
         self.now.store(Arc::new(InForce {
             set,
             digest: Arc::from(format!("sha256:{digest}")),
         }));
         // Told only after the set is in force: who reads it may rely on it.
+        if suspends {
+            self.alarms.send_replace(());
+        }
         self.running.send_replace(
             bundles
                 .iter()
@@ -99,5 +105,9 @@ impl Policies {
     /// The namespaces that have a bundle, and the digest that is in force for each; changes as they do.
     pub fn running(&self) -> watch::Receiver<BTreeMap<String, String>> {
         self.running.subscribe()
+    }
+    /// Changes after each change of policies that leaves somebody suspended.
+    pub fn alarms(&self) -> watch::Receiver<()> {
+        self.alarms.subscribe()
     }
 }

@@ -1,4 +1,4 @@
-//! Refusals, in the shape of Google's own errors (google.rpc.Status with google.rpc.ErrorInfo), so that
+//! Refusals, in the shape of Google's own errors (google.rpc.Status with google.rpc.ErrorInfo and RetryInfo), so that
 //! gcloud and every client library print them.
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -90,6 +90,18 @@ impl Refusal {
             .map(|(k, v)| (k.to_owned(), Value::String(v)))
             .collect();
         metadata.insert("call".to_owned(), Value::String(call.to_string()));
+        let mut details = vec![json!({
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": self.reason,
+            "domain": "turnpike.dev",
+            "metadata": metadata,
+        })];
+        if let Some(seconds) = self.retry_after {
+            details.push(json!({
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": format!("{seconds}s"),
+            }));
+        }
         let body = json!({
             "error": {
                 "code": self.http.as_u16(),
@@ -97,12 +109,7 @@ impl Refusal {
                 // The older form, which gsutil, bq and the storage libraries read.
                 "errors": [{"message": self.message, "domain": "turnpike.dev", "reason": self.reason}],
                 "status": self.status,
-                "details": [{
-                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                    "reason": self.reason,
-                    "domain": "turnpike.dev",
-                    "metadata": metadata,
-                }],
+                "details": details,
             }
         });
         let mut response = Response::new(AnswerBody::whole(body.to_string()));

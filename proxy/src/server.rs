@@ -19,6 +19,7 @@ use crate::{
     grpc::Descriptors,
     identity::{Identifier, Issuers, TokenReviewer},
     journey::{ApproveHint, Gateway, Limits},
+    limits::Ledger,
     listener::{ConnectionLimits, Listener},
     metrics::Metrics,
     policies::Policies,
@@ -50,6 +51,8 @@ pub struct Parts {
     pub keys: Arc<dyn KeyStore>,
     /// What approvers are told to run.
     pub approve_hint: ApproveHint,
+    /// What agents have used up of their limits; the mode says between how many replicas these are divided.
+    pub ledger: Arc<Ledger>,
     /// Metrics, shared with the mode.
     pub metrics: Arc<Metrics>,
     /// Where they are registered.
@@ -97,6 +100,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         egress,
         recordings,
         metrics: parts.metrics,
+        ledger: parts.ledger,
         limits: Limits {
             answer_bytes: config.answer_bytes,
             held_bytes: config.held_bytes,

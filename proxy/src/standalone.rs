@@ -78,6 +78,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
             dir: layout.secrets(),
         }),
         approve_hint: ApproveHint::Standalone(dir.clone()),
+        ledger: Arc::default(),
         metrics,
         registry,
     };

@@ -158,7 +158,7 @@ fn permitted(mut definition: PolicyDef, grants: &Grants) -> Option<(PolicyDef, E
     let before = definition.agents.len();
     definition.agents.retain(|agent| match agent {
         AgentMatch::Oidc { issuer, .. } => grants.permit_issuer(issuer),
-        AgentMatch::ServiceAccount { .. } => true,
+        AgentMatch::ServiceAccount { .. } | AgentMatch::Namespaces { .. } => true,
     });
     if definition.agents.is_empty() {
         return None;

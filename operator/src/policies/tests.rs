@@ -264,7 +264,9 @@ fn agents_of_an_issuer_are_selected_only_where_it_is_permitted() {
         agents
             .map(|a| match a {
                 AgentMatch::Oidc { issuer, .. } => issuer.clone(),
-                AgentMatch::ServiceAccount { name, .. } => format!("{name:?}"),
+                AgentMatch::ServiceAccount { name, .. } | AgentMatch::Namespaces { name, .. } => {
+                    format!("{name:?}")
+                }
             })
             .collect()
     };

@@ -31,7 +31,10 @@ use super::{
     EgressError,
     dial::{Connection, Dialer},
 };
-use crate::body::RequestBody;
+use crate::{
+    body::{BoxError, RequestBody},
+    inflight::Watch,
+};
 
 /// Idle HTTP/1.1 connections kept for a host, and for how long.
 const MAX_IDLE: usize = 256;
@@ -136,23 +139,41 @@ pub struct UpstreamBody {
     inner: Incoming,
     /// Keeps the call counted on its shared connection.
     ticket: Option<Ticket>,
+    /// Cuts it off with its call.
+    watch: Option<Watch>,
 }
 
 impl UpstreamBody {
     fn answer(answer: Response<Incoming>, ticket: Option<Ticket>) -> Response<Self> {
-        answer.map(|inner| Self { inner, ticket })
+        answer.map(|inner| Self {
+            inner,
+            ticket,
+            watch: None,
+        })
+    }
+
+    /// Cuts the body off with its call: from then on it is an error.
+    pub(crate) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
     }
 }
 
 impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { inner, watch, .. } = &mut *self;
+        let frame = ready!(match watch {
+            Some(watch) => watch.poll_frame(Pin::new(inner), cx),
+            None => Pin::new(inner)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(BoxError::from))),
+        });
         if !matches!(&frame, Some(Ok(_))) || self.inner.is_end_stream() {
             self.ticket = None;
         }

@@ -110,7 +110,7 @@ impl Stream {
 
 /// Trailers that end a stream which cannot be masked any further.
 fn broken(mut outcome: Outcome, why: &str) -> Frame<Bytes> {
-    let refusal = unreadable(why);
+    let refusal = outcome.cut().cloned().unwrap_or_else(|| unreadable(why));
     outcome.broke_off(refusal.reason);
     Frame::trailers(status::fields(&refusal, outcome.record().id))
 }

@@ -31,7 +31,7 @@ use turnpike_policy::{
 pub(crate) use self::{
     answer::{mask, mask_message},
     deadline::Deadline,
-    status::response,
+    status::{fields as trailers, response},
 };
 pub use self::{
     descriptors::{Descriptors, DescriptorsError},

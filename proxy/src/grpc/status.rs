@@ -1,4 +1,4 @@
-//! Refusals for gRPC: a status in the place of an answer, with the same `google.rpc.ErrorInfo` that REST clients get.
+//! Refusals for gRPC: a status in the place of an answer, with the same details that REST clients get.
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -44,6 +44,20 @@ struct ErrorInfo {
     metadata: std::collections::BTreeMap<String, String>,
 }
 
+/// google.rpc.RetryInfo.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Delay>,
+}
+
+/// google.protobuf.Duration.
+#[derive(Clone, PartialEq, Message)]
+struct Delay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+}
+
 /// The number of a canonical code (google.rpc.Code).
 fn code(status: &str) -> i32 {
     match status {
@@ -76,14 +90,26 @@ pub(crate) fn fields(refusal: &Refusal, call: Uuid) -> HeaderMap {
         domain: "turnpike.dev".to_owned(),
         metadata,
     };
+    let mut details = vec![Any {
+        type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
+        value: info.encode_to_vec(),
+    }];
+    if let Some(seconds) = refusal.retry_after {
+        let retry = RetryInfo {
+            retry_delay: Some(Delay {
+                seconds: i64::from(seconds),
+            }),
+        };
+        details.push(Any {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: retry.encode_to_vec(),
+        });
+    }
     let code = code(refusal.status);
     let status = Status {
         code,
         message: message.to_owned(),
-        details: vec![Any {
-            type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
-            value: info.encode_to_vec(),
-        }],
+        details,
     };
     let mut fields = HeaderMap::new();
     fields.insert("grpc-status", HeaderValue::from(code));

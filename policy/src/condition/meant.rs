@@ -40,24 +40,28 @@ pub(super) fn meant<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     best.filter(|(edits, _)| *edits <= 2).map(|(_, name)| name)
 }
 
-/// Characters to put in, take out or change (Levenshtein) between two short names.
+/// Characters to put in, take out, change or swap with the next one between two short names.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
-            let here = (diagonal + usize::from(x != *y)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = here;
-            left = here;
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // Rows of the distances between what `a` and `b` start with; three of them are at hand.
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX - 1);
+            let mut least = (at(&above, j) + usize::from(x != y))
+                .min(at(&above, j + 1) + 1)
+                .min(at(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
+            if swapped {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            row.push(least);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().unwrap_or(a.len())
+    above.last().copied().unwrap_or(a.len())
 }
 
 /// `did you mean X?`, or all that there is.
@@ -82,6 +86,7 @@ mod tests {
             ("abc", "ab", 1),
             ("", "abc", 3),
             ("verb", "ver", 1),
+            ("nmae", "name", 1),
             ("kitten", "sitting", 3),
         ];
         for (a, b, edits) in rows {

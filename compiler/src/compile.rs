@@ -9,11 +9,12 @@ use turnpike_policy::{
         CustomFactor, DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef,
         PolicyDef, RiskDef, RuleDef,
     },
-    glob::{MethodGlob, ResourceGlob},
+    glob::{GlobError, MethodGlob, ResourceGlob},
+    groups,
     mask::FieldPath,
 };
 
-use crate::{FieldError, FieldErrors, duration::parse_duration, selector};
+use crate::{FieldError, FieldErrors, duration::parse_duration, selector, similar::nearest};
 
 /// What the meaning of a policy depends on besides its text.
 #[derive(Debug, Clone, Copy)]
@@ -268,13 +269,19 @@ fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
             .methods
             .iter()
             .enumerate()
-            .filter_map(|(m, text)| errors.keep(format!("{path}.methods[{m}]"), MethodGlob::parse(text)))
+            .filter_map(|(m, text)| glob(format!("{path}.methods[{m}]"), MethodGlob::parse(text), errors))
             .collect();
         let resources = rule
             .resources
             .iter()
             .enumerate()
-            .filter_map(|(r, text)| errors.keep(format!("{path}.resources[{r}]"), ResourceGlob::parse(text)))
+            .filter_map(|(r, text)| {
+                glob(
+                    format!("{path}.resources[{r}]"),
+                    ResourceGlob::parse(text),
+                    errors,
+                )
+            })
             .collect();
         if rule.approval.is_some() && rule.effect != crds::Effect::RequireApproval {
             errors.add(
@@ -297,6 +304,45 @@ fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
         });
     }
     compiled
+}
+
+/// Keeps a glob, or says what is wrong with it: at its column where it has one, and with the group that was meant.
+fn glob<T>(path: String, parsed: Result<T, GlobError>, errors: &mut Errors) -> Option<T> {
+    let error = match parsed {
+        Ok(glob) => return Some(glob),
+        Err(error) => error,
+    };
+    errors.0.push(match &error {
+        GlobError::Character(_, column) => {
+            FieldError::new(path, error.to_string()).at(1, u32::try_from(*column).unwrap_or(1))
+        }
+        GlobError::UnknownGroup(name) => {
+            let column = groups::PREFIX.len() as u32 + 1;
+            FieldError::new(path, format!("{error}; {}", group_hint(name))).at(1, column)
+        }
+        _ => FieldError::new(path, error.to_string()),
+    });
+    None
+}
+
+fn group_hint(name: &str) -> String {
+    let names = || groups::ids().map(|id| id.row().name);
+    if let Some(meant) = nearest(name, names()) {
+        return format!("did you mean {}{meant}?", groups::PREFIX);
+    }
+    let service = name.split('.').next().unwrap_or(name);
+    let of_service: Vec<&str> = names()
+        .filter(|known| {
+            known
+                .strip_prefix(service)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+        .collect();
+    if of_service.is_empty() {
+        "`kubectl turnpike explain group:` lists them".to_owned()
+    } else {
+        format!("there are {}", of_service.join(", "))
+    }
 }
 
 fn effect(effect: crds::Effect) -> Effect {
@@ -486,7 +532,7 @@ fn masks(secrets: &crds::Secrets, errors: &mut Errors) -> Vec<MaskDef> {
                 .methods
                 .iter()
                 .enumerate()
-                .filter_map(|(m, text)| errors.keep(format!("{path}.methods[{m}]"), MethodGlob::parse(text)))
+                .filter_map(|(m, text)| glob(format!("{path}.methods[{m}]"), MethodGlob::parse(text), errors))
                 .collect(),
             paths: field
                 .paths

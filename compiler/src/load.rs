@@ -1,6 +1,6 @@
 //! YAML files to resources, with the line and column of everything that is wrong with them.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, Resource};
@@ -13,7 +13,7 @@ use serde_saphyr::{Location, Spanned};
 use turnpike_crds::{AgentPolicy, ApprovalRequest};
 use turnpike_policy::definition::PolicyDef;
 
-use crate::{Context, FieldError, bundle::digest_of, compile, schema};
+use crate::{Context, FieldError, bundle::digest_of, compile, scalar, schema};
 
 /// The namespace of a document that names none, as with kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -89,7 +89,17 @@ pub fn approval_request(text: &str) -> Result<ApprovalRequest, Vec<Problem>> {
 pub struct Document {
     /// What it says.
     pub value: Value,
-    positions: HashMap<String, (u64, u64)>,
+    source: Arc<str>,
+    positions: Positions,
+}
+
+/// Where fields stand.
+#[derive(Debug, Default)]
+struct Positions {
+    /// Each field, by its path: where its key is, or its value where that is a scalar.
+    fields: HashMap<String, (u64, u64)>,
+    /// Where the strings are written that fields have, which for an alias is elsewhere.
+    strings: HashMap<String, (u64, u64)>,
 }
 
 /// Splits a text into documents; empty ones are left out.
@@ -106,12 +116,17 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Problem> {
             message: first_line(&error.without_snippet().to_string()),
         }
     })?;
+    let source: Arc<str> = text.into();
     Ok(nodes
         .into_iter()
         .map(|node| {
-            let mut positions = HashMap::new();
+            let mut positions = Positions::default();
             let value = flatten(node, String::new(), &mut positions);
-            Document { value, positions }
+            Document {
+                value,
+                source: source.clone(),
+                positions,
+            }
         })
         .collect())
 }
@@ -167,24 +182,53 @@ impl Document {
         compile(&policy, context).map_err(|errors| errors.0.into_iter().map(|e| self.problem(e)).collect())
     }
 
-    /// Gives an error the position of its field, or of the nearest field above it.
+    /// Gives an error the position of its field, or of the nearest field above it; where the error is at a place
+    /// within the field's text, the position of that place.
     pub fn problem(&self, error: FieldError) -> Problem {
         let mut path = error.path.as_str();
-        let (line, column) = loop {
-            if let Some(position) = self.positions.get(path) {
+        let fields = &self.positions.fields;
+        let field = loop {
+            if let Some(position) = fields.get(path) {
                 break *position;
             }
             match path.rfind(['.', '[']) {
                 Some(end) => path = &path[..end],
-                None => break self.positions.get("").copied().unwrap_or((0, 0)),
+                None => break fields.get("").copied().unwrap_or((0, 0)),
             }
         };
+        let (line, column) = self.within(&error).unwrap_or(field);
         Problem {
             line,
             column,
             path: Some(error.path).filter(|p| !p.is_empty()),
             message: error.message,
         }
+    }
+}
+
+impl Document {
+    fn within(&self, error: &FieldError) -> Option<(u64, u64)> {
+        let place = error.inside?;
+        let start = *self.positions.strings.get(&error.path)?;
+        let value = self.string(&error.path)?;
+        scalar::locate(
+            &self.source,
+            start,
+            value,
+            (place.line.into(), place.column.into()),
+        )
+    }
+
+    /// The string at a path as [`FieldError`]s have it.
+    fn string(&self, path: &str) -> Option<&str> {
+        let mut value = &self.value;
+        for step in path.split(['.', '[']) {
+            value = match step.strip_suffix(']') {
+                Some(index) => value.get(index.parse::<usize>().ok()?)?,
+                None => value.get(step)?,
+            };
+        }
+        value.as_str()
     }
 }
 
@@ -195,15 +239,19 @@ enum Node {
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
 }
 
-fn flatten(node: Spanned<Node>, path: String, positions: &mut HashMap<String, (u64, u64)>) -> Value {
+fn flatten(node: Spanned<Node>, path: String, positions: &mut Positions) -> Value {
     let at = |l: Location| (l.line(), l.column());
     // A field's own key is a better place to point at than the first line of what it holds.
     positions
+        .fields
         .entry(path.clone())
         .or_insert_with(|| at(node.referenced));
     match node.value {
         Node::Scalar(value) => {
-            positions.insert(path, at(node.referenced));
+            if value.is_string() {
+                positions.strings.insert(path.clone(), at(node.defined));
+            }
+            positions.fields.insert(path, at(node.referenced));
             value
         }
         Node::List(items) => items
@@ -219,7 +267,7 @@ fn flatten(node: Spanned<Node>, path: String, positions: &mut HashMap<String, (u
                 } else {
                     format!("{path}.{}", key.value)
                 };
-                positions.insert(below.clone(), at(key.referenced));
+                positions.fields.insert(below.clone(), at(key.referenced));
                 (key.value, flatten(value, below, positions))
             })
             .collect::<serde_json::Map<String, Value>>()

@@ -77,6 +77,11 @@ impl Traits {
         self.contains(Self::READ) && self.0 & (Self::CHANGE.0 | Self::DESTRUCTIVE.0) == 0
     }
 
+    /// What is in either set; `|` where it has to be known at compile time.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The names of the traits, in a fixed order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES

@@ -11,10 +11,14 @@
 //! [matches](ResourceGlob::matches) it only if it matches whatever it may stand for, and
 //! [may match](ResourceGlob::may_match) it if it matches any of that. What a number stands for is not
 //! looked up, and a glob that names a number is not taken for the project's id.
+//!
+//! In the place of a glob over method ids can stand a [group](crate::groups), `group:storage.read`.
 
 use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
+
+use crate::groups::{self, GroupId, Groups};
 
 /// Why a glob cannot be used. The text is shown to the author of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +38,12 @@ pub enum GlobError {
     /// A resource glob such as `/projects/p` or `//storage.googleapis.com/...`.
     #[error("a resource name starts without a slash, for example projects/acme/**")]
     LeadingSlash,
+    /// `group:` and a name that no group has.
+    #[error("no group is called {0:?}")]
+    UnknownGroup(Box<str>),
+    /// The table of groups, or the catalogue below it, cannot be read, which is a defect of the build.
+    #[error("the method groups of this build cannot be read: {0}")]
+    NoGroups(Box<str>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -173,22 +183,37 @@ fn segment_at(name: &str, offset: usize, separator: char) -> (Range<usize>, Opti
     }
 }
 
-/// A glob over method ids: `storage.*.get`, `run.**`.
+/// A glob over method ids, `storage.*.get`, `run.**`, or a group of them, `group:storage.read`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MethodGlob {
     text: Box<str>,
-    segments: Box<[Segment]>,
+    form: Form,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Form {
+    Glob(Box<[Segment]>),
+    Group(GroupId),
 }
 
 impl MethodGlob {
-    /// Parses a glob.
+    /// Parses a glob, or the name of a group.
     ///
     /// # Errors
     /// [`GlobError`] says what is wrong and where.
     pub fn parse(text: &str) -> Result<Self, GlobError> {
         if text.is_empty() {
             return Err(GlobError::Empty);
+        }
+        if let Some(name) = text.strip_prefix(groups::PREFIX) {
+            let group = groups::find(name).ok_or_else(|| GlobError::UnknownGroup(name.into()))?;
+            // Where matching could not work, there must be no glob that seems to.
+            Groups::embedded().map_err(|error| GlobError::NoGroups(error.to_string().into()))?;
+            return Ok(Self {
+                text: text.into(),
+                form: Form::Group(group),
+            });
         }
         if let Some((i, c)) = text
             .char_indices()
@@ -203,13 +228,18 @@ impl MethodGlob {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             text: text.into(),
-            segments,
+            form: Form::Glob(segments),
         })
     }
 
-    /// Whether a method id matches.
+    /// Whether a method id matches, or is one of the group.
     pub fn matches(&self, method: &str) -> bool {
-        matches_segments(&self.segments, method, '.', |glob, at| glob.matches(&method[at]))
+        match &self.form {
+            Form::Glob(segments) => {
+                matches_segments(segments, method, '.', |glob, at| glob.matches(&method[at]))
+            }
+            Form::Group(group) => Groups::embedded().is_ok_and(|all| all.of_id(method).has(*group)),
+        }
     }
 
     /// The text that was parsed.
@@ -217,8 +247,21 @@ impl MethodGlob {
         &self.text
     }
 
+    /// The group that stands in the place of a glob.
+    pub fn group(&self) -> Option<GroupId> {
+        match self.form {
+            Form::Group(group) => Some(group),
+            Form::Glob(_) => None,
+        }
+    }
+
+    /// The segments of a glob; a group has none.
     pub(crate) fn keys(&self) -> impl Iterator<Item = GlobKey<'_>> {
-        self.segments.iter().map(|s| match s {
+        let segments: &[Segment] = match &self.form {
+            Form::Glob(segments) => segments,
+            Form::Group(_) => &[],
+        };
+        segments.iter().map(|s| match s {
             Segment::Literal(t) => GlobKey::Literal(t),
             Segment::Any => GlobKey::Pattern("*"),
             Segment::Pattern(t) => GlobKey::Pattern(t),

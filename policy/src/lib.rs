@@ -15,6 +15,7 @@ pub mod definition;
 pub mod digest;
 pub mod explain;
 pub mod glob;
+pub mod groups;
 pub mod grpc;
 pub mod mask;
 pub mod request;

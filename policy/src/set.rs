@@ -20,6 +20,7 @@ use crate::{
     caller::{Caller, Identity},
     definition::{AgentMatch, BodyRetention, Effect, Mode, PolicyDef, RuleDef},
     glob::{GlobKey, MethodGlob, ResourceGlob, first_open},
+    groups::{GroupId, Groups},
     mask::{BuiltinMasks, MaskPlan},
 };
 
@@ -165,6 +166,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Trie {
     nodes: Vec<Node>,
+    /// Groups that rules name in the place of globs, each with the node of those rules.
+    groups: Vec<(GroupId, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -393,7 +396,7 @@ impl PolicySet {
         };
         let start = hits.len();
         self.for_shelves(caller, |shelf, sure| {
-            shelf.trie.walk(call.method, |node| {
+            shelf.trie.walk(call, |node| {
                 self.take(node, sought, at, if sure { None } else { Some(caller) }, hits);
             });
         });
@@ -562,10 +565,10 @@ impl Trie {
             self.nodes.push(Node::default());
         }
         for (m, glob) in (0u16..).zip(&rule.methods) {
-            let mut at = 0usize;
-            for key in glob.keys() {
-                at = self.child(at, key);
-            }
+            let at = match glob.group() {
+                Some(group) => self.group(group),
+                None => glob.keys().fold(0, |at, key| self.child(at, key)),
+            };
             let leaf = &mut self.nodes[at].leaf;
             if rule.resources.is_empty() {
                 leaf.file(
@@ -608,10 +611,29 @@ impl Trie {
         found as usize
     }
 
-    /// Visits every node whose glob matches the method.
-    fn walk(&self, method: &str, mut visit: impl FnMut(&Node)) {
+    fn group(&mut self, group: GroupId) -> usize {
+        if let Some((_, node)) = self.groups.iter().find(|(known, _)| *known == group) {
+            return *node as usize;
+        }
+        let fresh = self.nodes.len();
+        self.nodes.push(Node::default());
+        self.groups.push((group, fresh as u32));
+        fresh
+    }
+
+    /// Visits every node whose glob matches the method, or whose group has it.
+    fn walk(&self, call: &Call, mut visit: impl FnMut(&Node)) {
         if !self.nodes.is_empty() {
-            self.step(0, Some(method), &mut visit);
+            self.step(0, Some(call.method), &mut visit);
+        }
+        // A rule names a group only where the table of them could be read.
+        if !self.groups.is_empty()
+            && let Ok(groups) = Groups::embedded()
+        {
+            let of = groups.of(call.method, call.index);
+            for (_, node) in self.groups.iter().filter(|(group, _)| of.has(*group)) {
+                visit(&self.nodes[*node as usize]);
+            }
         }
     }
 

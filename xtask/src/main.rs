@@ -4,6 +4,7 @@ mod bench;
 mod catalog;
 mod codegen;
 mod demo;
+mod docs;
 mod fuzz;
 mod grpc;
 mod local;
@@ -49,6 +50,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Make the pages of docs/ that come from tables in the code.
+    Docs {
+        /// Compare with the committed pages instead, and name those that are stale.
+        #[arg(long)]
+        check: bool,
+    },
     /// Make the method catalogue from Google's discovery documents.
     Catalog {
         /// Compare with the committed catalogue instead, and fail on a difference.
@@ -83,6 +90,7 @@ fn run() -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
+        Command::Docs { check } => docs::run(check),
         Command::Catalog { check } => catalog::run(check),
         Command::Grpc { check } => grpc::run(check),
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{catalog, codegen, grpc, paths, setup, shell, tidy};
+use crate::{catalog, codegen, docs, grpc, paths, setup, shell, tidy};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,7 @@ fn checks() -> Result<()> {
     shell::run(cargo("clippy")?.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     tidy::run()?;
     codegen::run(true)?;
+    docs::run(true)?;
     shell::step("catalog --check");
     catalog::run(true)?;
     shell::step("grpc --check");

@@ -1,21 +1,38 @@
-//! Method globs that match no method: a rule with one does nothing, which for a Deny rule is a hole.
+//! Doubts about what rules name: globs that match no method (a rule with one does nothing, which for a Deny rule is
+//! a hole), and groups for rules of the other kind.
 //!
 //! It is a doubt, not a problem: a policy may be written for a newer catalogue than this build's.
 
 use std::collections::BTreeSet;
 
 use turnpike_compiler::similar::nearest;
-use turnpike_policy::{catalog::Catalog, glob::MethodGlob};
+use turnpike_policy::{
+    catalog::Catalog,
+    definition::{Effect, RuleDef},
+    glob::MethodGlob,
+    groups::Purpose,
+};
 
 /// Why a glob looks wrong, or `None` where it matches a method.
 pub(super) fn doubt(catalog: &Catalog, glob: &MethodGlob) -> Option<String> {
-    if leads_somewhere(catalog, glob) {
+    if glob.group().is_some() || leads_somewhere(catalog, glob) {
         return None;
     }
     let what = format!("{} matches no method that is known", glob.as_str());
     Some(match meant(catalog, glob.as_str()) {
         Some(meant) => format!("{what}; did you mean {meant}?"),
         None => format!("{what}; `kubectl turnpike explain VERB URL` says what a request's method is called"),
+    })
+}
+
+/// Why a rule that allows should not name a group, or `None` where it may.
+pub(super) fn too_wide(rule: &RuleDef, glob: &MethodGlob) -> Option<String> {
+    let row = glob.group()?.row();
+    (rule.effect == Effect::Allow && row.purpose == Purpose::Restrict).then(|| {
+        format!(
+            "{glob} holds everything that could be meant, for rules that deny or want an approval; an Allow rule \
+             should name its methods"
+        )
     })
 }
 

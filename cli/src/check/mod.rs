@@ -136,16 +136,17 @@ fn check_file(input: &Input, context: &Context<'_>, catalog: &Catalog, seen: &mu
 fn doubts(policy: &PolicyDef, document: &Document, catalog: &Catalog) -> Vec<Problem> {
     let rules = policy.rules.iter().enumerate().flat_map(|(i, rule)| {
         let globs = rule.methods.iter().enumerate();
-        globs.map(move |(m, glob)| (format!("spec.rules[{i}].methods[{m}]"), glob))
+        globs.map(move |(m, glob)| (format!("spec.rules[{i}].methods[{m}]"), glob, Some(rule)))
     });
     let masks = policy.masks.iter().enumerate().flat_map(|(i, mask)| {
         let globs = mask.methods.iter().enumerate();
-        globs.map(move |(m, glob)| (format!("spec.secrets.fields[{i}].methods[{m}]"), glob))
+        globs.map(move |(m, glob)| (format!("spec.secrets.fields[{i}].methods[{m}]"), glob, None))
     });
     rules
         .chain(masks)
-        .filter_map(|(path, glob)| {
-            let message = methods::doubt(catalog, glob)?;
+        .filter_map(|(path, glob, rule)| {
+            let wide = || rule.and_then(|rule| methods::too_wide(rule, glob));
+            let message = methods::doubt(catalog, glob).or_else(wide)?;
             Some(document.problem(FieldError::new(path, message)))
         })
         .collect()

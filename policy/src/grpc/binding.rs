@@ -270,6 +270,14 @@ impl Piece {
     }
 }
 
+/// The id and the traits of a binding that stands for no REST request; the id is empty where it is the RPC's own name.
+pub(super) fn id_and_traits(text: &'static str) -> Option<(&'static str, Traits)> {
+    match direct(text.strip_prefix('N')?)? {
+        (Kind::Direct(direct), _) => Some((direct.id.unwrap_or_default(), direct.traits)),
+        (Kind::Rest(_), _) => None,
+    }
+}
+
 fn verb_name(letter: &str) -> Option<&'static str> {
     Some(match letter {
         "G" => "GET",

@@ -49,7 +49,10 @@ pub use error::Ungrpc;
 pub use method::{GrpcMethod, Names};
 pub use wire::Malformed;
 
-use crate::catalog::{Catalog, LoadError};
+use crate::{
+    call::Traits,
+    catalog::{Catalog, LoadError},
+};
 use data::Table;
 
 /// The table of RPCs.
@@ -143,6 +146,18 @@ impl GrpcCatalog {
                 host_service: host,
                 bindings: line.bindings,
                 has_own_id: line.has_own_id(),
+            })
+        })
+    }
+
+    /// The ids of methods that have bindings of their own, without a REST request that they stand for, and what
+    /// is known of them. An id can come several times.
+    pub(crate) fn own_methods(&self) -> impl Iterator<Item = (String, Traits)> + '_ {
+        self.methods().flat_map(|rpc| {
+            let direct = rpc.bindings.split(' ').filter_map(binding::id_and_traits);
+            direct.map(move |(id, traits)| match id {
+                "" => (rpc.own_id(), traits),
+                id => (id.to_owned(), traits),
             })
         })
     }

@@ -70,6 +70,16 @@ pub(crate) enum Command {
             It says what a request is, not whether a policy allows it. It exits with 0 also for a request that \
             it cannot place: that is an answer. In JSON such a request has \"method\":null and a \"reason\".")]
     Explain(ExplainArgs),
+    /// Say what a change of policies changes: which calls become allowed, held or denied.
+    #[command(after_help = "Examples:\n  \
+            kubectl turnpike diff policies.old/ policies/\n  \
+            git show main:policy.yaml | kubectl turnpike diff --exit-code - policy.yaml\n\n\
+            Every method and every name that a glob of either side tells apart is decided twice. What conditions \
+            come to is not known, so it says when a call is decided otherwise. A condition that cannot be evaluated \
+            counts as true for rules that deny or hold, and as false for rules that allow.\n\n\
+            Exit codes: 0 it was told; 1 with --exit-code, something is different; 2 a file cannot be read, or is no \
+            policy.")]
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +139,25 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "URL")]
     pub(crate) url: Option<String>,
     /// How to print the answer; json is one line.
+    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The policies of now: a file, a folder with *.yaml and *.yml, or `-` for standard input.
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// The policies to come, in the same forms.
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// Exit with 1 if anything is different.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Turnpike's own namespace: policies there may select agents of every namespace.
+    #[arg(long, default_value = "turnpike-system", value_name = "NAME")]
+    pub(crate) gateway_namespace: String,
+    /// How to print what is different.
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,
 }

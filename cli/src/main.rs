@@ -1,12 +1,15 @@
 //! `kubectl-turnpike`: what approvers and authors of policies run. `kubectl turnpike ...` finds it on PATH.
 //!
 //! This file parses the command line and turns the result into an exit code; each command is a module. The
-//! commands read and write resources, compile and explain; nothing here decides a call.
+//! commands read and write resources, compile, explain and compare; nothing here decides a call that is made.
 
 mod args;
 mod check;
+mod diff;
 mod explain;
+mod input;
 mod pending;
+mod policies;
 mod requests;
 mod review;
 mod text;
@@ -43,6 +46,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Deny(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Deny)),
         Command::Check(args) => check::run(args, cli.target.config.as_deref()),
         Command::Explain(args) => explain::run(args),
+        Command::Diff(args) => diff::run(args),
     }
 }
 

@@ -69,6 +69,15 @@ impl Segment {
         }
     }
 
+    fn key(&self) -> GlobKey<'_> {
+        match self {
+            Self::Literal(text) => GlobKey::Literal(text),
+            Self::Any => GlobKey::Pattern("*"),
+            Self::Pattern(text) => GlobKey::Pattern(text),
+            Self::Deep => GlobKey::Deep,
+        }
+    }
+
     /// Whether one segment of a name, as it is written, matches; never called for `Deep`.
     fn matches(&self, name: &str) -> bool {
         match self {
@@ -261,16 +270,11 @@ impl MethodGlob {
             Form::Glob(segments) => segments,
             Form::Group(_) => &[],
         };
-        segments.iter().map(|s| match s {
-            Segment::Literal(t) => GlobKey::Literal(t),
-            Segment::Any => GlobKey::Pattern("*"),
-            Segment::Pattern(t) => GlobKey::Pattern(t),
-            Segment::Deep => GlobKey::Deep,
-        })
+        segments.iter().map(Segment::key)
     }
 }
 
-/// A segment of a method glob, as the index of a policy set files it.
+/// A segment of a glob, as others read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GlobKey<'a> {
     Literal(&'a str),
@@ -358,6 +362,10 @@ impl ResourceGlob {
     /// The text that was parsed.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = GlobKey<'_>> {
+        self.segments.iter().map(Segment::key)
     }
 
     /// The literal text that every matching name starts with, as far as that has no open segment: what the

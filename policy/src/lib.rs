@@ -23,6 +23,7 @@ pub mod risk;
 pub mod secrets;
 pub mod set;
 pub mod storage_body;
+pub mod whatif;
 
 pub use decide::{Decision, Facts, Permit, Verdict, decide, resume};
 pub use definition::PolicyDef;

@@ -4,7 +4,6 @@
 //! What only a cluster knows is not looked at: whether a namespace may use a credential, and what stands in
 //! policies that were not given.
 
-mod input;
 mod methods;
 
 use std::{
@@ -24,9 +23,9 @@ use turnpike_policy::catalog::Catalog;
 
 use crate::{
     args::{CheckArgs, Format},
+    input::{self, Input},
     text::{count, visible},
 };
-use input::Input;
 
 /// All that was found.
 #[derive(Debug, Default, Serialize)]

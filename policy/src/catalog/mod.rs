@@ -49,6 +49,7 @@ use smallvec::SmallVec;
 
 pub use load::LoadError;
 pub(crate) use recipe::pairs_in;
+pub use recipe::{NamePart, NameShape};
 pub use xml::XmlRefusal;
 pub(crate) use xml::named;
 
@@ -327,6 +328,20 @@ impl Catalog {
                 downloads: row.downloads,
                 catalog: self,
             }
+        })
+    }
+
+    /// The shapes that the names of each method's resources have; none for a method that names no resource.
+    /// A method of several versions comes several times. What has no REST form is not listed.
+    pub fn name_shapes(&self) -> impl Iterator<Item = (MethodIndex, SmallVec<[NameShape; 2]>)> {
+        self.rows.iter().map(|row| {
+            let elements = self.trie.elements(row.elements);
+            let recipes = &self.recipes[row.recipe as usize];
+            let shapes = recipes
+                .iter()
+                .flat_map(|recipe| recipe.shapes(&self.trie, elements))
+                .collect();
+            (row.id, shapes)
         })
     }
 

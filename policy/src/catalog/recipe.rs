@@ -17,7 +17,11 @@
 //! r        Cloud Run's namespaces/P are projects/P/locations/LOCATION of the host
 //! ```
 
+mod shape;
+
 use smallvec::SmallVec;
+
+pub use shape::{NamePart, NameShape};
 
 use super::{
     Unlisted, email,

@@ -1,4 +1,4 @@
-//! What `check` reads: files, folders, standard input.
+//! What commands read policies from: files, folders, standard input.
 
 use std::{
     fs,
@@ -8,23 +8,23 @@ use std::{
 
 /// A text and what it is called in messages.
 #[derive(Debug)]
-pub(super) struct Input {
-    pub(super) file: String,
-    pub(super) text: String,
+pub(crate) struct Input {
+    pub(crate) file: String,
+    pub(crate) text: String,
 }
 
 /// What could not be read, and why.
 #[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) file: String,
-    pub(super) message: String,
+pub(crate) struct Unreadable {
+    pub(crate) file: String,
+    pub(crate) message: String,
 }
 
 /// Standard input, as compilers call it.
 const STDIN: &str = "<stdin>";
 
 /// Reads all inputs in the order of the command line, the files of a folder by their names.
-pub(super) fn read(paths: &[PathBuf]) -> Vec<Result<Input, Unreadable>> {
+pub(crate) fn read(paths: &[PathBuf]) -> Vec<Result<Input, Unreadable>> {
     paths
         .iter()
         .flat_map(|path| match path {

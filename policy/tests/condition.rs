@@ -647,6 +647,12 @@ fn evaluations_are_bounded() {
         ),
         ("request.body.long.contains(\"y\")", Ok(false)),
     ]);
+    // A pattern costs by its size: this one is looked for in a name, and not in a long text.
+    let text = |length: usize| Told::Json(json!({"x": "ab".repeat(length / 2)}));
+    let pattern = r#"request.body.x.matches("b[ab]{300}[^ab]")"#;
+    Stage::with_body(text(1_000)).answers(&[(pattern, Ok(false))]);
+    Stage::with_body(text(60_000)).answers(&[(pattern, Err(EvalError::TooCostly))]);
+    Stage::with_body(text(10_000)).answers(&[(r#"request.body.x.matches("^\\w{1,63}$")"#, Ok(false))]);
     Stage::with_body(list(10_001)).answers(&[
         (
             "request.body.list.all(x, x == 1)",
@@ -661,6 +667,25 @@ fn evaluations_are_bounded() {
             Ok(true),
         ),
     ]);
+}
+
+#[test]
+fn the_deepest_evaluation_needs_little_stack() {
+    // The deepest that compiles, over two of the deepest bodies that parse, compared member by member.
+    let deep = format!("{}1{}", "[".repeat(120), "]".repeat(120));
+    let body: Value = serde_json::from_str(&format!(r#"{{"a": {deep}, "b": {deep}}}"#)).unwrap();
+    let text = format!(
+        "{}request.body.a == request.body.b{}",
+        "!(".repeat(36),
+        ")".repeat(36)
+    );
+    let evaluated = std::thread::Builder::new()
+        .stack_size(512 * 1024)
+        .spawn(move || Stage::with_body(Told::Json(body)).ask(&text))
+        .unwrap()
+        .join()
+        .unwrap();
+    assert_eq!(evaluated, Ok(true));
 }
 
 #[test]

@@ -421,7 +421,7 @@ fn calls_of_functions() {
             "the pattern of matches() is written as a literal",
         ),
         (
-            "resource.id.matches(\"\\\\w{1000}\")",
+            "resource.id.matches(\"\\\\pL{1000}\")",
             1,
             21,
             "this pattern is too large when it is compiled",

@@ -125,9 +125,7 @@ impl<'a> Evaluation<'a> {
             Node::Loop(of) => self.go_through(of),
             Node::Call(function, arguments) => self.call(*function, arguments),
             Node::Matches(of, pattern) => match self.value(of)? {
-                Value::Text(text) => {
-                    operations::matches(&mut self.steps, text.as_str(), pattern).map(Value::Bool)
-                }
+                Value::Text(text) => pattern.is_in(text.as_str(), &mut self.steps).map(Value::Bool),
                 _ => Err(EvalError::Type("matches()")),
             },
             Node::TimePart(part, of, zone) => {

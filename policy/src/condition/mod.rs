@@ -49,6 +49,7 @@
 //! list.map(v, ..)  list.map(v, .., ..)                   a map is gone through by its keys
 //! s.startsWith(t)  s.endsWith(t)  s.contains(t)
 //! s.matches("..")  matches(s, "..")                      RE2 syntax; the pattern is a literal, found anywhere
+//!                                                        unless ^ and $ hold it; \d, \s and \w are of ASCII
 //! s.lowerAscii()  s.upperAscii()  s.trim()  s.split(t)
 //! size(x)  x.size()                                      characters, elements or entries
 //! int(x)  double(x)  string(x)  timestamp(x)  duration(x)
@@ -80,6 +81,7 @@ mod meant;
 mod node;
 mod operations;
 mod parse;
+mod pattern;
 mod scene;
 mod spelling;
 mod time;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::{
     environment::Field,
+    pattern::Pattern,
     spelling,
     time::{TimePart, Zone},
     value::Value,
@@ -37,7 +36,7 @@ pub(super) enum Node {
     Loop(Box<Loop>),
     Call(Function, Box<[Node]>),
     /// `matches()` with its pattern compiled.
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Pattern),
     TimePart(TimePart, Box<Node>, Zone),
     /// `resource.name.startsWith(..)`, which can have an answer where the whole name is not known.
     NameStartsWith(Box<Node>),

@@ -4,8 +4,6 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use regex::Regex;
-
 use super::{
     MAX_ELEMENTS,
     error::EvalError,
@@ -19,8 +17,6 @@ use super::{
 pub(super) const MAX_STEPS: u32 = 100_000;
 /// Bytes of text that count as one step.
 const TEXT_STEP: usize = 64;
-/// Bytes of a text that a pattern looks through: a pattern may take long for each of them.
-const MAX_MATCHED: usize = 64 * 1024;
 
 /// What is left of the steps of an evaluation.
 #[derive(Debug)]
@@ -268,16 +264,6 @@ fn collect<'a>(
         made.push(part);
     }
     Ok(made.into())
-}
-
-/// Whether a pattern is found in a text.
-pub(super) fn matches(steps: &mut Steps, text: &str, pattern: &Regex) -> Result<bool, EvalError> {
-    if text.len() > MAX_MATCHED {
-        return Err(EvalError::TooLarge("a text that matches() looks through"));
-    }
-    // A pattern looks at each byte for longer than a comparison does.
-    steps.spend(text.len() / 4)?;
-    Ok(pattern.is_match(text))
 }
 
 /// A part of a time on the clocks of a zone, or of a duration.

@@ -1,7 +1,6 @@
 //! Calls of functions and methods.
 
 use cel::common::ast::{CallExpr, IdedExpr};
-use regex::RegexBuilder;
 
 use super::{
     Checked, Checker, are,
@@ -15,13 +14,9 @@ use crate::condition::{
     node::{Function, Node},
     operations::{self, Steps},
     parse::Fault,
+    pattern::Pattern,
     time::{TIME_PARTS, TimePart, Zone},
 };
-
-/// Bytes that a compiled pattern may take: a bound for how long it can look at a character.
-const PATTERN_SIZE: usize = 128 * 1024;
-/// How deep groups of a pattern may be nested.
-const PATTERN_DEPTH: u32 = 24;
 
 impl Checker<'_> {
     /// An operator, a macro, a function or a method.
@@ -218,14 +213,9 @@ impl Checker<'_> {
         let Some(text) = checked.literal() else {
             return Err(Fault::new(at, "the pattern of matches() is written as a literal"));
         };
-        let regex = RegexBuilder::new(text)
-            .size_limit(PATTERN_SIZE)
-            .dfa_size_limit(PATTERN_SIZE)
-            .nest_limit(PATTERN_DEPTH)
-            .build()
-            .map_err(|error| Fault::new(at, pattern_fault(&error)))?;
+        let pattern = Pattern::compile(text).map_err(|message| Fault::new(at, message))?;
         Ok(Checked::new(
-            Node::Matches(Box::new(of.node), regex),
+            Node::Matches(Box::new(of.node), pattern),
             Type::Bool,
             of.cost,
         ))
@@ -294,17 +284,5 @@ fn never(function: Function, error: &EvalError) -> String {
             "duration() needs one such as \"90s\" or \"1h30m\"".to_owned()
         }
         (_, error) => error.to_string(),
-    }
-}
-
-/// The last line of what the pattern's compiler says is what is wrong with it.
-fn pattern_fault(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(_) => "this pattern is too large when it is compiled".to_owned(),
-        error => {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or("").trim();
-            format!("not a pattern: {}", last.strip_prefix("error: ").unwrap_or(last))
-        }
     }
 }

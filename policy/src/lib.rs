@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod condition;
 pub mod decide;
 pub mod definition;
+pub mod detect;
 pub mod digest;
 pub mod explain;
 pub mod glob;

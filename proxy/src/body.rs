@@ -14,7 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
-use crate::{egress::UpstreamBody, inflight::Upload, outcome::Outcome, recording::Copy};
+use crate::{
+    egress::UpstreamBody, inflight::Upload, kept::Passing, multipart::Rebuilt, outcome::Outcome,
+    recording::Copy,
+};
 
 /// An error of a body, whoever made it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +27,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum RequestBody {
     /// Held in memory.
     Whole(Option<Bytes>),
+    /// Kept whole, in memory or on disk.
+    Kept(Passing),
+    /// Metadata with media, built again around media that arrives.
+    Upload(Box<Rebuilt<UnsyncBoxBody<Bytes, BoxError>>>),
     /// Passed on as it arrives; bytes are counted.
     Streaming {
         /// From the agent.
@@ -31,7 +38,7 @@ pub enum RequestBody {
         /// How many have passed.
         passed: Arc<AtomicU64>,
     },
-    /// Taken apart and built again as it arrives: an upload, messages of gRPC. Bytes are counted.
+    /// Taken apart and built again as it arrives: messages of gRPC. Bytes are counted.
     Rebuilt {
         /// What goes upstream.
         inner: UnsyncBoxBody<Bytes, BoxError>,
@@ -81,6 +88,8 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let (frame, passed) = match &mut *self {
             Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Kept(kept) => return Pin::new(kept).poll_frame(cx),
+            Self::Upload(upload) => return Pin::new(upload).poll_frame(cx),
             Self::Streaming { inner, passed } => {
                 let frame = ready!(Pin::new(inner).poll_frame(cx));
                 (frame.map(|f| f.map_err(BoxError::from)), passed)
@@ -104,6 +113,8 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Kept(kept) => kept.is_end_stream(),
+            Self::Upload(upload) => upload.is_end_stream(),
             Self::Streaming { inner, .. } => inner.is_end_stream(),
             Self::Rebuilt { inner, .. } => inner.is_end_stream(),
             Self::Watched(upload) => upload.is_end_stream(),
@@ -113,6 +124,8 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Kept(kept) => kept.size_hint(),
+            Self::Upload(upload) => upload.size_hint(),
             Self::Streaming { inner, .. } => inner.size_hint(),
             Self::Rebuilt { inner, .. } => inner.size_hint(),
             Self::Watched(upload) => upload.size_hint(),

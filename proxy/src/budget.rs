@@ -1,4 +1,4 @@
-//! Budgets of memory: how many bytes all agents together may make the proxy keep.
+//! Budgets of memory and of disk: how many bytes all agents together may make the proxy keep.
 //!
 //! A budget is shared, and no agent gets more than half of it, so that one agent alone can't take it from the
 //! others. What is taken is given back when the bytes that it was taken for are dropped. A budget counts bytes
@@ -57,7 +57,7 @@ impl Budget {
 }
 
 /// One agent's part of a budget.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Account {
     all: Arc<Semaphore>,
     own: Arc<Semaphore>,

@@ -1,7 +1,7 @@
-//! The body of a call that is to be held: read whole, within a cap, a budget and a time.
+//! Bodies that are read into memory whole, because they name what is called: within a cap, a budget and a time.
 //!
-//! It is read before anybody is asked, because the approval covers it. The memory stays taken until the body
-//! was sent or given up.
+//! The memory stays taken until the body was sent or given up. Bodies that are kept for longer, for an approval, are
+//! [`crate::kept`].
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const LEAST: usize = 16 * 1024;
 const RETRY_AFTER: u32 = 10;
 
 /// Why a body was not collected.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotCollected {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotCollected {
     /// Over the cap.
     #[error(
         "the call's body has to be read whole, for what it names or for the approval that covers it, and bodies \
@@ -29,6 +29,12 @@ pub(crate) enum NotCollected {
     /// The budget is used up.
     #[error("too many bytes of calls wait for approvals; make the call again when some of them are decided")]
     NoRoom,
+    /// The disk failed.
+    #[error(
+        "the call's body has to be kept whole, for the approval that covers it, and the gateway's disk does not take \
+         it; tell who runs the gateway, and make the call again later"
+    )]
+    Disk(String),
     /// It did not come in time.
     #[error("the request's body did not arrive within {} s", .0.as_secs())]
     TooSlow(Duration),
@@ -38,11 +44,16 @@ pub(crate) enum NotCollected {
 }
 
 impl NotCollected {
-    pub(crate) fn refusal(&self) -> Refusal {
+    /// The refusal to answer with.
+    pub fn refusal(&self) -> Refusal {
         let message = self.to_string();
         match self {
             Self::TooLarge(_) => Refusal::denied("BODY_TOO_LARGE_TO_HOLD", message),
             Self::NoRoom => Refusal::exhausted("HELD_BODIES_EXHAUSTED", message, RETRY_AFTER),
+            Self::Disk(why) => {
+                tracing::error!(error = why, "a request's body cannot be kept on disk");
+                Refusal::unavailable("HELD_BODIES_UNAVAILABLE", message)
+            }
             Self::TooSlow(_) => Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "DEADLINE_EXCEEDED",

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_crds::{AgentIdentity, ApprovalRequest, ApprovalRequestSpec, CallSummary, PolicyReference};
 use turnpike_policy::{
@@ -22,15 +21,15 @@ use crate::{
     egress::Canonical,
     gate::{Held, StoreError, Waited, approval_of},
     grpc::Deadline,
-    held_body::collect,
     inflight::Line,
     journey::{ApproveHint, Gateway, Refused, denied},
+    kept::Kept,
     limits::{Exceeded, Toll},
     normalise::NOISE,
     policies::InForce,
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
-    shape::upload,
+    shape::whole,
 };
 
 /// A decision to hold, and the policies that made it.
@@ -45,7 +44,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) line: &'a Line,
 }
 
-/// Longest body that an approver is shown, in bytes of JSON.
+/// Longest body of which an approver is shown something, in bytes.
+const SHOWN_UP_TO: usize = 256 * 1024;
+/// What he is shown of it at most, in bytes of JSON.
 const SHOWN_BYTES: usize = 8 * 1024;
 /// When a call that is one too many may be made again, in seconds.
 const RETRY_AFTER: u32 = 60;
@@ -64,7 +65,7 @@ pub(crate) async fn hold(
     canonical: &mut Canonical,
     body: RequestBody,
     wanted: &mut Wanted<'_>,
-) -> Result<(Permit, Bytes), Refused> {
+) -> Result<(Permit, Kept), Refused> {
     if starts_session(canonical) {
         return Err(Box::new(Refusal::denied(
             "UPLOAD_SESSION_NOT_HELD",
@@ -72,26 +73,15 @@ pub(crate) async fn hold(
              Upload it in one request (uploadType=multipart or media).",
         )));
     }
-    let limits = &gateway.limits;
-    let account = limits.held.account(&caller.name());
-    let body = match body {
-        // Read already, to know what it is.
-        RequestBody::Whole(bytes) => bytes.unwrap_or_else(Bytes::new),
-        body => collect(body, limits.held_bytes, &account, gateway.limits.body_within)
-            .await
-            .map_err(|why| why.refusal())?,
-    };
-    let body = upload::settled(canonical, body)?;
+    let body = whole::keep(gateway, &caller.name(), canonical, body).await?;
     record
         .request_bytes
-        .store(body.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        .store(body.len(), std::sync::atomic::Ordering::Relaxed);
     let exceeded = |e: Exceeded| charge::refused(gateway, wanted.in_force, caller, &e);
-    wanted
-        .toll
-        .weigh(body.len() as u64, Instant::now())
-        .map_err(exceeded)?;
-    let digest = digest(caller, record, canonical, &body);
-    let held = describe(record, caller, canonical, &body, digest, wanted);
+    wanted.toll.weigh(body.len(), Instant::now()).map_err(exceeded)?;
+    let digest = digest(caller, record, canonical, &body).await?;
+    let shown = shown_body(record, caller, &body, wanted.in_force).await?;
+    let held = describe(record, caller, canonical, (shown, body.len()), digest, wanted);
     let request = gateway
         .gate
         .open(&held)
@@ -227,7 +217,12 @@ fn decide_again(
     })
 }
 
-fn digest(caller: &Caller, record: &CallRecord, canonical: &Canonical, body: &[u8]) -> CallDigest {
+async fn digest(
+    caller: &Caller,
+    record: &CallRecord,
+    canonical: &Canonical,
+    body: &Kept,
+) -> Result<CallDigest, Refused> {
     let target = &canonical.target;
     let mut headers: Vec<(&str, &[u8])> = canonical
         .headers
@@ -239,15 +234,18 @@ fn digest(caller: &Caller, record: &CallRecord, canonical: &Canonical, body: &[u
     headers.sort_by_key(|(name, _)| *name);
     let parts = [target.verb(), target.host(), target.path(), target.query()];
     let mut digester = CallDigester::new(caller, &record.calls, &parts, &headers);
-    digester.body(body);
-    digester.finish()
+    let digested = body.run(move |reader| {
+        whole::each(reader, |piece| digester.body(piece))?;
+        Ok(digester.finish())
+    });
+    digested.await.map_err(|why| Box::new(why.refusal()))
 }
 
 fn describe(
     record: &CallRecord,
     caller: &Caller,
     canonical: &Canonical,
-    body: &[u8],
+    (body, body_bytes): (Option<String>, u64),
     digest: CallDigest,
     wanted: &Wanted<'_>,
 ) -> Held {
@@ -305,8 +303,8 @@ fn describe(
                     8000,
                 ),
                 traits,
-                body: shown_body(record, caller, body, wanted.in_force),
-                body_bytes: i64::try_from(body.len()).unwrap_or(i64::MAX),
+                body,
+                body_bytes: i64::try_from(body_bytes).unwrap_or(i64::MAX),
             },
             policies,
             risk: None,
@@ -320,13 +318,37 @@ fn describe(
     }
 }
 
-/// The body as an approver may see it: JSON only, masked by the plan of its own method, shortened.
-fn shown_body(record: &CallRecord, caller: &Caller, body: &[u8], in_force: &InForce) -> Option<String> {
-    let mut value: Value = serde_json::from_slice(body).ok()?;
-    in_force.set.mask_plan(caller, &record.calls).apply(&mut value);
-    shorten_values(&mut value);
-    let text = serde_json::to_string_pretty(&value).ok()?;
-    Some(shortened(&text, SHOWN_BYTES))
+/// The body as an approver may see it: JSON only, masked by the plan of its own method, shortened. Of an upload, the
+/// metadata, and what the media can be known by.
+async fn shown_body(
+    record: &CallRecord,
+    caller: &Caller,
+    body: &Kept,
+    in_force: &InForce,
+) -> Result<Option<String>, Refused> {
+    let plan = in_force.set.mask_plan(caller, &record.calls);
+    let mut shown = match body.upload() {
+        Some(upload) => Value::Object(upload.metadata.clone()),
+        None if body.len() > SHOWN_UP_TO as u64 => return Ok(None),
+        None => {
+            let bytes = body.bytes(SHOWN_UP_TO).await;
+            let bytes = bytes.map_err(|why| Box::new(why.refusal()))?;
+            match serde_json::from_slice(&bytes) {
+                Ok(value) => value,
+                Err(_) => return Ok(None),
+            }
+        }
+    };
+    plan.apply(&mut shown);
+    shorten_values(&mut shown);
+    if let Some(upload) = body.upload() {
+        let kind = upload.media_type.as_ref().and_then(|kind| kind.to_str().ok());
+        let sha256: String = upload.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let media = json!({"contentType": kind, "bytes": upload.media.len(), "sha256": sha256});
+        shown = json!({"metadata": shown, "media": media});
+    }
+    let text = serde_json::to_string_pretty(&shown).ok();
+    Ok(text.map(|text| shortened(&text, SHOWN_BYTES)))
 }
 
 fn shorten_values(value: &mut Value) {

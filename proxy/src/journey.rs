@@ -36,6 +36,7 @@ use crate::{
     hold,
     identity::{Identifier, IdentityError, bearer},
     inflight::{Line, Upload, Watch},
+    kept::Keeper,
     limits::Ledger,
     metrics::Metrics,
     normalise::user_agent,
@@ -53,12 +54,12 @@ use crate::{
 pub struct Limits {
     /// Largest answer that is read to be masked.
     pub answer_bytes: usize,
-    /// Largest request body that is held for an approval.
-    pub held_bytes: usize,
+    /// Largest request body that is read into memory, to know what it calls.
+    pub read_bytes: usize,
     /// For all answers that are masked at a time.
     pub masked: Arc<Budget>,
-    /// For all bodies that are held at a time.
-    pub held: Arc<Budget>,
+    /// For all bodies of requests that are in memory at a time.
+    pub read: Arc<Budget>,
     /// How long a body that is read whole may take to arrive.
     pub body_within: Duration,
 }
@@ -87,6 +88,8 @@ pub struct Gateway {
     pub identifier: Identifier,
     /// Seals what Google hands out as URLs, and opens it again.
     pub sealer: Sealer,
+    /// Keeps bodies whole.
+    pub keeper: Keeper,
     /// Holds calls.
     pub gate: Gate,
     /// Writes records.
@@ -303,15 +306,10 @@ async fn clear_caller(
             let (permit, body) =
                 hold::hold(gateway, record, &caller, &mut canonical, body, &mut held).await?;
             record.reason = "APPROVED";
-            (
-                permit,
-                RequestBody::whole(body),
-                toll,
-                gateway.policies.load().clone(),
-            )
+            (permit, body.into_body(), toll, gateway.policies.load().clone())
         }
     };
-    let body = restored(gateway, &caller, &record.calls, body)?;
+    let body = restored(gateway, &caller, &record.calls, body).await?;
     let body = Upload::watched(body, line, toll);
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());

@@ -23,6 +23,7 @@ mod hold;
 pub mod identity;
 mod inflight;
 pub mod journey;
+pub mod kept;
 pub mod keys;
 pub mod limits;
 pub mod listener;

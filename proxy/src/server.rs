@@ -19,6 +19,7 @@ use crate::{
     grpc::Descriptors,
     identity::{Identifier, Issuers, TokenReviewer},
     journey::{ApproveHint, Gateway, Limits},
+    kept::{Keeper, KeeperConfig},
     limits::Ledger,
     listener::{ConnectionLimits, Listener},
     metrics::Metrics,
@@ -78,6 +79,8 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     publisher.metrics().register(&parts.registry)?;
     let dialer = Dialer::new(config.upstreams.clone(), &provider()).context("TLS to upstreams")?;
     let egress = Arc::new(Egress::new(Pool::new(dialer), config.answer_within));
+    let read = Budget::new(config.read_total_bytes, config.read_bytes);
+    let keeper = open_keeper(&config, read.clone())?;
     let recordings = Recordings::new(config.audit.dir.join("recordings"));
     tokio::spawn(recordings.clone().sweep());
     let gateway = Arc::new(Gateway {
@@ -88,6 +91,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
             .context("the key for upload sessions")?,
         policies: parts.policies,
         identifier: Identifier::new(Issuers::new(config.issuers.clone()), parts.reviewer),
+        keeper,
         gate: Gate::new(
             parts.approvals,
             parts.hub,
@@ -103,9 +107,9 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         ledger: parts.ledger,
         limits: Limits {
             answer_bytes: config.answer_bytes,
-            held_bytes: config.held_bytes,
+            read_bytes: config.read_bytes,
             masked: Budget::new(config.masked_total_bytes, config.answer_bytes),
-            held: Budget::new(config.held_total_bytes, config.held_bytes),
+            read,
             body_within: config.idle,
         },
         approve_hint: parts.approve_hint,
@@ -164,6 +168,18 @@ async fn open_spool(config: &Config) -> anyhow::Result<Arc<Spool>> {
     tokio::task::spawn_blocking(move || Spool::open(settings))
         .await?
         .with_context(|| format!("opening the spool {}", dir.display()))
+}
+
+fn open_keeper(config: &Config, memory: Arc<Budget>) -> anyhow::Result<Keeper> {
+    let held = &config.held;
+    let settings = KeeperConfig {
+        dir: held.dir.clone(),
+        largest: held.body_bytes,
+        total: held.total_bytes,
+        within: config.idle,
+    };
+    Keeper::open(settings, memory)
+        .with_context(|| format!("the folder of bodies that are held, {}", held.dir.display()))
 }
 
 fn sink(config: &Config) -> Box<dyn Sink> {

@@ -45,12 +45,14 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Largest answer that is read to be masked, in bytes.
     pub answer_bytes: usize,
-    /// Largest request body that is held for an approval, in bytes.
-    pub held_bytes: usize,
+    /// Largest request body that is read into memory, in bytes.
+    pub read_bytes: usize,
     /// For all answers that are masked at a time, in bytes.
     pub masked_total_bytes: usize,
-    /// For all bodies that are held at a time, in bytes.
-    pub held_total_bytes: usize,
+    /// For all bodies of requests that are in memory at a time, in bytes.
+    pub read_total_bytes: usize,
+    /// Bodies that are kept on disk.
+    pub held: HeldConfig,
     /// Approval requests of one agent that may be open at a time.
     pub open_requests_per_agent: usize,
     /// How long the head of an answer may take.
@@ -59,6 +61,17 @@ pub struct Config {
     pub idle: Duration,
     /// A file of descriptors besides the built-in ones.
     pub descriptors: Option<PathBuf>,
+}
+
+/// Bodies of calls that are held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldConfig {
+    /// The folder that they lie in, without names.
+    pub dir: PathBuf,
+    /// The largest one, in bytes.
+    pub body_bytes: usize,
+    /// For all of them at a time, in bytes.
+    pub total_bytes: usize,
 }
 
 /// Where records go.
@@ -215,6 +228,12 @@ impl Check<'_> {
                 raw.limits.masked_answer_mib,
             ),
             (
+                "limits.readTotalMib",
+                raw.limits.read_total_mib,
+                "limits.readBodyMib",
+                raw.limits.read_body_mib,
+            ),
+            (
                 "limits.heldTotalMib",
                 raw.limits.held_total_mib,
                 "limits.heldBodyMib",
@@ -225,6 +244,11 @@ impl Check<'_> {
                 return Err(self.wrong(all, format!("is at least {one}, which is {largest}")));
             }
         }
+        let audit_dir = self.base.join(&raw.audit.dir);
+        let held_dir = match &raw.limits.held_dir {
+            Some(dir) => self.base.join(dir),
+            None => audit_dir.join("held"),
+        };
         Ok(Config {
             listen: raw.listen,
             admin: raw.admin,
@@ -235,14 +259,19 @@ impl Check<'_> {
             ambient,
             upstreams,
             audit: AuditConfig {
-                dir: self.base.join(&raw.audit.dir),
+                dir: audit_dir,
                 spool_bytes: raw.audit.spool_mib << 20,
                 sink,
             },
             answer_bytes: (raw.limits.masked_answer_mib as usize) << 20,
-            held_bytes: (raw.limits.held_body_mib as usize) << 20,
+            read_bytes: (raw.limits.read_body_mib as usize) << 20,
             masked_total_bytes: (raw.limits.masked_total_mib as usize) << 20,
-            held_total_bytes: (raw.limits.held_total_mib as usize) << 20,
+            read_total_bytes: (raw.limits.read_total_mib as usize) << 20,
+            held: HeldConfig {
+                dir: held_dir,
+                body_bytes: (raw.limits.held_body_mib as usize) << 20,
+                total_bytes: (raw.limits.held_total_mib as usize) << 20,
+            },
             open_requests_per_agent: raw.limits.open_requests_per_agent as usize,
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
             idle: Duration::from_secs(raw.limits.idle_seconds),

@@ -138,9 +138,12 @@ pub(super) enum Sink {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Limits {
     pub(super) masked_answer_mib: u32,
-    pub(super) held_body_mib: u32,
     pub(super) masked_total_mib: u32,
+    pub(super) read_body_mib: u32,
+    pub(super) read_total_mib: u32,
+    pub(super) held_body_mib: u32,
     pub(super) held_total_mib: u32,
+    pub(super) held_dir: Option<String>,
     pub(super) open_requests_per_agent: u32,
     pub(super) answer_within_seconds: u64,
     pub(super) idle_seconds: u64,
@@ -150,9 +153,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             masked_answer_mib: 16,
-            held_body_mib: 32,
             masked_total_mib: 128,
-            held_total_mib: 128,
+            read_body_mib: 32,
+            read_total_mib: 128,
+            held_body_mib: 64,
+            held_total_mib: 1024,
+            held_dir: None,
             open_requests_per_agent: 32,
             answer_within_seconds: 600,
             idle_seconds: 60,

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use super::{AmbientSource, Config, KeySource, RouteTransport, SinkConfig, init};
+use super::{AmbientSource, Config, HeldConfig, KeySource, RouteTransport, SinkConfig, init};
 
 fn read(yaml: &str) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -27,11 +27,17 @@ fn an_empty_file_has_a_default_for_everything() {
     assert_eq!(config.upstreams.len(), 0);
     assert_eq!(config.audit.sink, SinkConfig::Local);
     assert_eq!(config.audit.spool_bytes, 1 << 30);
-    assert_eq!((config.answer_bytes, config.held_bytes), (16 << 20, 32 << 20));
+    assert_eq!((config.answer_bytes, config.read_bytes), (16 << 20, 32 << 20));
     assert_eq!(
-        (config.masked_total_bytes, config.held_total_bytes),
+        (config.masked_total_bytes, config.read_total_bytes),
         (128 << 20, 128 << 20)
     );
+    let held = HeldConfig {
+        dir: config.audit.dir.join("held"),
+        body_bytes: 64 << 20,
+        total_bytes: 1 << 30,
+    };
+    assert_eq!(config.held, held);
     assert_eq!(config.open_requests_per_agent, 32);
     assert_eq!(config.answer_within, Duration::from_secs(600));
     assert_eq!(config.idle, Duration::from_secs(60));
@@ -176,8 +182,12 @@ fn what_makes_no_sense_is_named() {
             "turnpike.yaml: upstreams[0].caFile: plain HTTP has no certificates",
         ),
         (
-            "limits: {heldBodyMib: 200}",
-            "turnpike.yaml: limits.heldTotalMib: is at least limits.heldBodyMib, which is 200",
+            "limits: {heldBodyMib: 2000}",
+            "turnpike.yaml: limits.heldTotalMib: is at least limits.heldBodyMib, which is 2000",
+        ),
+        (
+            "limits: {readBodyMib: 200}",
+            "turnpike.yaml: limits.readTotalMib: is at least limits.readBodyMib, which is 200",
         ),
         (
             "limits: {maskedTotalMib: 15}",

@@ -106,9 +106,9 @@ pub(crate) async fn shape(
     let deadline = Deadline::of(&parts.headers, record.clock)
         .map_err(|e| invalid("GRPC_TIMEOUT_MALFORMED", &e.to_string()))?;
     let coding = Coding::of(&parts.headers).map_err(|e| unframed(&e))?;
-    let account = gateway.limits.held.account(&caller.name());
+    let account = gateway.limits.read.account(&caller.name());
     let arriving = RequestBody::arriving(incoming, &record.request_bytes);
-    let cap = gateway.limits.held_bytes;
+    let cap = gateway.limits.read_bytes;
     let (calls, body) = if method.client_streaming() {
         let mut messages = Messages::new(arriving, coding, cap, account);
         let first = tokio::time::timeout(gateway.limits.body_within, messages.next())
@@ -202,10 +202,10 @@ pub(crate) async fn shape_rpc(
     if method.client_streaming() || method.server_streaming() {
         return Err(invalid("RPC_STREAMS", "methods that stream are called by gRPC"));
     }
-    let account = gateway.limits.held.account(&caller.name());
+    let account = gateway.limits.read.account(&caller.name());
     let message = collect(
         body,
-        gateway.limits.held_bytes,
+        gateway.limits.read_bytes,
         &account,
         gateway.limits.body_within,
     )

@@ -26,7 +26,7 @@ pub use boundary::{Boundary, Kind};
 pub use error::MultipartError;
 pub use fields::FieldError;
 pub(crate) use json::object;
-pub use related::{MAX_METADATA, Media, Rebuilt, Related, WholeRelated};
+pub use related::{MAX_METADATA, Media, Rebuilt, Related, WholeRelated, settled};
 pub(crate) use splitter::declared_length;
 pub use splitter::{Event, Splitter};
 

@@ -11,8 +11,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::{
     Boundary, Event, Kind, Limits, MultipartError, Splitter,
@@ -90,21 +91,12 @@ where
         }
     }
 
-    /// The upload as it goes upstream, and its `Content-Type`. The boundary is a new one every time: see
-    /// [`WholeRelated::rebuild`] for one that follows from the content.
+    /// The upload as it goes upstream, and its `Content-Type`.
     ///
     /// # Errors
     /// [`MultipartError::MetadataNotJson`] where the metadata cannot be written again.
-    pub fn rebuild(self) -> Result<(HeaderValue, Rebuilt<B>), MultipartError> {
-        let boundary = unguessable();
-        let metadata = written(&self.metadata)?;
-        let (head, tail) = around(&boundary, &metadata, self.media_type.as_ref());
-        let body = Rebuilt {
-            head: Some(head),
-            media: self.media,
-            tail: Some(tail),
-        };
-        Ok((Kind::Related.content_type(&boundary)?, body))
+    pub fn rebuild(self) -> Result<(HeaderValue, Rebuilt<Media<B>>), MultipartError> {
+        Rebuilt::new(self.metadata, self.media_type, self.media)
     }
 }
 
@@ -145,16 +137,30 @@ impl WholeRelated {
     /// # Errors
     /// [`MultipartError::MetadataNotJson`] where the metadata cannot be written again.
     pub fn rebuild(&self) -> Result<(HeaderValue, Bytes), MultipartError> {
-        let metadata = written(&self.metadata)?;
-        let media_type = self.media_type.as_ref().map_or(&[][..], |v| v.as_bytes());
-        let boundary = of_content([metadata.as_slice(), media_type, &self.media]);
-        let (head, tail) = around(&boundary, &metadata, self.media_type.as_ref());
+        let digest = Sha256::digest(&self.media).into();
+        let (content_type, head, tail) = settled(&self.metadata, self.media_type.as_ref(), &digest)?;
         let mut whole = BytesMut::with_capacity(head.len() + self.media.len() + tail.len());
         for piece in [&head, &self.media, &tail] {
             whole.extend_from_slice(piece);
         }
-        Ok((Kind::Related.content_type(&boundary)?, whole.freeze()))
+        Ok((content_type, whole.freeze()))
     }
+}
+
+/// What stands before and behind media with this SHA-256, and the `Content-Type` of all: the same for the same upload.
+///
+/// # Errors
+/// [`MultipartError::MetadataNotJson`] where the metadata cannot be written again.
+pub fn settled(
+    metadata: &Map<String, Value>,
+    media_type: Option<&HeaderValue>,
+    media: &[u8; 32],
+) -> Result<(HeaderValue, Bytes, Bytes), MultipartError> {
+    let metadata = written(metadata)?;
+    let kind = media_type.map_or(&[][..], |v| v.as_bytes());
+    let boundary = of_content([metadata.as_slice(), kind, media]);
+    let (head, tail) = around(&boundary, &metadata, media_type);
+    Ok((Kind::Related.content_type(&boundary)?, head, tail))
 }
 
 /// The media of an upload, as it arrives. It ends well only behind the final delimiter.
@@ -226,16 +232,64 @@ where
 
 /// An upload on its way upstream, written around its media.
 #[derive(Debug)]
-pub struct Rebuilt<B> {
+pub struct Rebuilt<M> {
+    metadata: Map<String, Value>,
+    media_type: Option<HeaderValue>,
     head: Option<Bytes>,
-    media: Media<B>,
+    media: M,
     tail: Option<Bytes>,
 }
 
-impl<B> Body for Rebuilt<B>
+impl<M> Rebuilt<M> {
+    /// An upload of this media, and its `Content-Type`. The boundary is a new one every time: see [`settled`] for one
+    /// that follows from the content.
+    ///
+    /// # Errors
+    /// [`MultipartError::MetadataNotJson`] where the metadata cannot be written again.
+    pub fn new(
+        metadata: Map<String, Value>,
+        media_type: Option<HeaderValue>,
+        media: M,
+    ) -> Result<(HeaderValue, Self), MultipartError> {
+        let boundary = unguessable();
+        let (head, tail) = around(&boundary, &written(&metadata)?, media_type.as_ref());
+        let upload = Self {
+            metadata,
+            media_type,
+            head: Some(head),
+            media,
+            tail: Some(tail),
+        };
+        Ok((Kind::Related.content_type(&boundary)?, upload))
+    }
+
+    /// The parts of an upload of which nothing was sent.
+    pub fn into_parts(self) -> (Map<String, Value>, Option<HeaderValue>, M) {
+        (self.metadata, self.media_type, self.media)
+    }
+}
+
+impl<M> Rebuilt<M>
 where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
+    M: Body<Data = Bytes> + Send + 'static,
+    M::Error: Into<BoxError>,
+{
+    /// The same, whatever its media comes from.
+    pub fn boxed(self) -> Rebuilt<UnsyncBoxBody<Bytes, BoxError>> {
+        Rebuilt {
+            metadata: self.metadata,
+            media_type: self.media_type,
+            head: self.head,
+            media: UnsyncBoxBody::new(self.media.map_err(Into::into)),
+            tail: self.tail,
+        }
+    }
+}
+
+impl<M> Body for Rebuilt<M>
+where
+    M: Body<Data = Bytes> + Unpin,
+    M::Error: Into<BoxError>,
 {
     type Data = Bytes;
     type Error = BoxError;
@@ -254,9 +308,9 @@ where
             Some(Err(error)) => {
                 // The final delimiter is never sent, so upstream has no complete upload.
                 self.tail = None;
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(Err(error.into())))
             }
-            Some(frame) => Poll::Ready(Some(frame)),
+            Some(frame) => Poll::Ready(Some(frame.map_err(Into::into))),
             None => Poll::Ready(self.tail.take().map(|tail| Ok(Frame::data(tail)))),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod batch;
 mod body_names;
 mod content;
 pub(crate) mod upload;
+pub(crate) mod whole;
 
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ pub(crate) async fn shape(
         return grpc::shape(gateway, record, caller, authority, &parts, incoming).await;
     }
     let mut body = if is_long_get(&parts) {
-        let account = gateway.limits.held.account(&caller.name());
+        let account = gateway.limits.read.account(&caller.name());
         let form = collect(
             incoming,
             canonical::MAX_LENGTH,
@@ -174,7 +175,7 @@ pub(crate) async fn shape(
             coding::strip(&mut canonical.headers);
             body = RequestBody::whole(plain);
         } else if gateway.sealer.is_given_back(&calls) {
-            let cap = gateway.limits.held_bytes;
+            let cap = gateway.limits.read_bytes;
             body = RequestBody::whole(collected(gateway, record, body, cap).await?);
         }
     }
@@ -193,7 +194,7 @@ where
     B::Error: std::fmt::Display,
 {
     let agent = record.caller.as_ref().map(|c| c.name()).unwrap_or_default();
-    let account = gateway.limits.held.account(&agent);
+    let account = gateway.limits.read.account(&agent);
     let body = collect(body, cap, &account, gateway.limits.body_within).await;
     body.map_err(|why| Box::new(why.refusal()))
 }
@@ -216,31 +217,36 @@ fn all(found: Classified) -> Calls {
 ///
 /// # Errors
 /// The refusal to answer with.
-pub(crate) fn restored(
+pub(crate) async fn restored(
     gateway: &Gateway,
     caller: &Caller,
     calls: &Calls,
     body: RequestBody,
 ) -> Result<RequestBody, Refused> {
-    let RequestBody::Whole(Some(bytes)) = &body else {
-        return Ok(body);
-    };
-    if !gateway.sealer.is_given_back(calls) {
+    if !gateway.sealer.is_given_back(calls) || body.is_end_stream() {
         return Ok(body);
     }
+    let bytes = match body {
+        RequestBody::Whole(bytes) => bytes.unwrap_or_else(Bytes::new),
+        RequestBody::Kept(body) => {
+            let read = body.into_kept().bytes(gateway.limits.read_bytes).await;
+            read.map_err(|why| Box::new(why.refusal()))?
+        }
+        body => return Ok(body),
+    };
     let malformed = |_| {
         Box::new(Refusal::invalid(
             "BODY_NOT_JSON",
             "the request's body is not JSON",
         ))
     };
-    let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    let mut value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
     let count = gateway
         .sealer
         .restore_signed_urls(caller, calls, &mut value, Timestamp::now())
         .map_err(unopened)?;
     Ok(match count {
-        0 => body,
+        0 => RequestBody::whole(bytes),
         _ => RequestBody::whole(value.to_string().into()),
     })
 }

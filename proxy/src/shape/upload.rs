@@ -4,7 +4,6 @@
 //! too; where they disagree, nobody could say which one Google would follow, and the upload is refused. Which of the
 //! kinds it is, is said in three places as well, and they must agree.
 
-use bytes::Bytes;
 use http::header;
 use turnpike_policy::canonical::Target;
 
@@ -15,7 +14,7 @@ use crate::{
     egress::Canonical,
     held_body::NotCollected,
     journey::{Gateway, Refused},
-    multipart::{self, MAX_METADATA, MultipartError, Related, WholeRelated},
+    multipart::{self, MAX_METADATA, MultipartError, Related},
     normalise::media_type,
     record::CallRecord,
     refusal::Refusal,
@@ -82,7 +81,7 @@ pub(super) async fn shape(
             let (content_type, rebuilt) = related.rebuild().map_err(refused)?;
             canonical.headers.insert(header::CONTENT_TYPE, content_type);
             canonical.headers.remove(header::CONTENT_ENCODING);
-            Ok(RequestBody::rebuilt(rebuilt, &Default::default()))
+            Ok(RequestBody::Upload(Box::new(rebuilt.boxed())))
         }
     }
 }
@@ -132,26 +131,7 @@ fn kind(canonical: &Canonical) -> Result<Kind, Refused> {
     }
 }
 
-/// An upload that is held, with the boundary that follows from its content, so that the same upload made again is
-/// known again.
-///
-/// # Errors
-/// The refusal to answer with.
-pub(crate) fn settled(canonical: &mut Canonical, body: Bytes) -> Result<Bytes, Refused> {
-    let Some(content_type) = canonical.headers.get(header::CONTENT_TYPE).cloned() else {
-        return Ok(body);
-    };
-    let content_type = content_type.to_str().unwrap_or_default();
-    if !is_upload(&canonical.target) || media_type(content_type) != "multipart/related" {
-        return Ok(body);
-    }
-    let whole = WholeRelated::parse(content_type, &body).map_err(refused)?;
-    let (content_type, body) = whole.rebuild().map_err(refused)?;
-    canonical.headers.insert(header::CONTENT_TYPE, content_type);
-    Ok(body)
-}
-
-fn refused(error: MultipartError) -> Refused {
+pub(super) fn refused(error: MultipartError) -> Refused {
     Box::new(Refusal::invalid(
         error.reason(),
         format!("the upload is refused: {error}"),

@@ -158,7 +158,7 @@ async fn uploads_that_hide_what_they_name_are_refused() {
 }
 
 /// Reads a rebuilt upload that must break off; what came before must not be complete.
-async fn broken<B>(content_type: &str, mut rebuilt: Rebuilt<B>) -> MultipartError
+async fn broken<B>(content_type: &str, mut rebuilt: Rebuilt<Media<B>>) -> MultipartError
 where
     B: InFrames,
 {

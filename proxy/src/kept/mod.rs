@@ -1,0 +1,260 @@
+//! Bodies of requests that are kept whole: because an approval covers them, or because something has to be read
+//! in them before anybody may let them pass.
+//!
+//! A body takes memory up to [`IN_MEMORY`] bytes. What is longer is written to a file without a name in a folder of
+//! the gateway's: it is gone with the last hold on it, and with the process, however that ends. Memory and disk have
+//! budgets for all agents, of which each has a share, and every body has a cap and a pace that it must keep.
+//!
+//! What is in a body is not looked at here. Whoever wants to know runs over [`Kept::reader`].
+
+mod content;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
+
+use self::content::{Content, OnDisk};
+pub use self::{
+    content::{Kept, Reader, Upload},
+    stream::Passing,
+};
+use crate::{
+    budget::{Account, Budget, Taken},
+    held_body::NotCollected,
+};
+
+/// The longest body that is kept in memory, and what is written or read at a time of a longer one, in bytes.
+pub const IN_MEMORY: usize = 64 * 1024;
+/// What a body takes of the memory at first: its connection has buffers too.
+const LEAST: usize = 16 * 1024;
+/// For each such piece a body has as long as it has for its first byte.
+const PACE: u64 = 16 << 20;
+
+/// What may be kept, and where.
+#[derive(Debug, Clone)]
+pub struct KeeperConfig {
+    /// The folder; nobody else's.
+    pub dir: PathBuf,
+    /// The longest body, in bytes.
+    pub largest: usize,
+    /// What all bodies together may take of the disk, in bytes.
+    pub total: usize,
+    /// How long a body, and every 16 MiB of a longer one, may take to arrive.
+    pub within: Duration,
+}
+
+/// Keeps bodies.
+#[derive(Debug)]
+pub struct Keeper {
+    config: KeeperConfig,
+    memory: Arc<Budget>,
+    disk: Arc<Budget>,
+}
+
+impl Keeper {
+    /// Makes the folder where it is missing, for this user alone. What is kept in memory is taken from `memory`.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or no file can be made in it.
+    pub fn open(config: KeeperConfig, memory: Arc<Budget>) -> io::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.dir)?;
+        // A folder that cannot be written is found now, not with the first call that is held.
+        tempfile::tempfile_in(&config.dir)?;
+        Ok(Self {
+            disk: Budget::new(config.total, config.largest),
+            config,
+            memory,
+        })
+    }
+
+    /// Reads an agent's body whole.
+    ///
+    /// # Errors
+    /// [`NotCollected`]; what had been read is given up then, and takes no room.
+    pub async fn keep<B>(&self, body: B, agent: &str) -> Result<Kept, NotCollected>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let account = self.memory.account(agent);
+        let mut keeping = Keeping {
+            dir: &self.config.dir,
+            disk: self.disk.account(agent),
+            buffer: Vec::new(),
+            room: account.try_take(LEAST).ok_or(NotCollected::NoRoom),
+            file: None,
+            memory: account,
+            within: self.config.within,
+        };
+        let length = keeping.read(body, self.config.largest).await?;
+        keeping.finish(length).await
+    }
+
+    /// Keeps a body that was read already. A long one leaves the memory.
+    ///
+    /// # Errors
+    /// As for [`Keeper::keep`].
+    pub async fn keep_whole(&self, bytes: Bytes, agent: &str) -> Result<Kept, NotCollected> {
+        if bytes.len() > self.config.largest {
+            return Err(NotCollected::TooLarge(self.config.largest));
+        }
+        match bytes.len() <= IN_MEMORY {
+            true => Ok(Kept::new(Content::Memory(bytes), self.memory.account(agent))),
+            false => self.keep(Full::new(bytes), agent).await,
+        }
+    }
+}
+
+/// A body that arrives.
+struct Keeping<'a> {
+    dir: &'a Path,
+    memory: Account,
+    disk: Account,
+    within: Duration,
+    /// What arrived and is in no file yet.
+    buffer: Vec<u8>,
+    /// The memory that the buffer has, or why nothing more is kept.
+    room: Result<Taken, NotCollected>,
+    file: Option<OnDisk>,
+}
+
+impl Keeping<'_> {
+    /// Reads to the end. Once there is a reason not to keep the body, the rest is read and thrown away while its time
+    /// lasts: a client of HTTP/1.1 that is still sending would see a broken connection in the place of the refusal.
+    async fn read<B>(&mut self, mut body: B, largest: usize) -> Result<u64, NotCollected>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let begun = Instant::now();
+        let mut allowed = self.within;
+        let mut length: u64 = 0;
+        loop {
+            let frame = match tokio::time::timeout_at(begun + allowed, body.frame()).await {
+                Ok(Some(frame)) => frame.map_err(|e| NotCollected::BrokeOff(e.to_string()))?,
+                Ok(None) => return Ok(length),
+                Err(_) => {
+                    self.refused()?;
+                    return Err(NotCollected::TooSlow(allowed));
+                }
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            length = length.saturating_add(data.len() as u64);
+            if self.room.is_ok() {
+                let pieces = u32::try_from(length / PACE).unwrap_or(u32::MAX);
+                allowed = self.within.saturating_mul(pieces.saturating_add(1));
+            }
+            if length > largest as u64 {
+                self.give_up(NotCollected::TooLarge(largest));
+            } else if self.room.is_ok()
+                && let Err(why) = self.take(data).await
+            {
+                self.give_up(why);
+            }
+        }
+    }
+
+    /// The reason why nothing is kept, if there is one.
+    fn refused(&self) -> Result<(), NotCollected> {
+        self.room.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// Frees all that is taken. That a body is too large is the better reason than that there is no room now.
+    fn give_up(&mut self, why: NotCollected) {
+        self.room = Err(why);
+        self.file = None;
+        self.buffer = Vec::new();
+    }
+
+    async fn take(&mut self, mut data: Bytes) -> Result<(), NotCollected> {
+        while data.has_remaining() {
+            if self.buffer.len() == IN_MEMORY {
+                self.spill().await?;
+            }
+            let piece = data.split_to(data.len().min(IN_MEMORY - self.buffer.len()));
+            if self.buffer.len() + piece.len() > LEAST && self.buffer.capacity() < IN_MEMORY {
+                self.grow()?;
+            }
+            self.buffer.extend_from_slice(&piece);
+        }
+        Ok(())
+    }
+
+    /// Takes all the memory that a body may have, once.
+    fn grow(&mut self) -> Result<(), NotCollected> {
+        let more = self
+            .memory
+            .try_take(IN_MEMORY - LEAST)
+            .ok_or(NotCollected::NoRoom)?;
+        if let Ok(room) = &mut self.room {
+            room.join(more);
+        }
+        self.buffer.reserve_exact(IN_MEMORY - self.buffer.len());
+        Ok(())
+    }
+
+    /// Moves the buffer to the file.
+    async fn spill(&mut self) -> Result<(), NotCollected> {
+        let room = self
+            .disk
+            .try_take(self.buffer.len())
+            .ok_or(NotCollected::NoRoom)?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let (file, dir) = (self.file.take(), self.dir.to_owned());
+        // The file goes along, so that its room is free only once it is gone, whoever still waits.
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = match file {
+                Some(mut file) => {
+                    file.join(room);
+                    file
+                }
+                None => OnDisk::new(tempfile::tempfile_in(dir)?, room),
+            };
+            file.append(&buffer)?;
+            Ok::<_, io::Error>((file, buffer))
+        });
+        let (file, mut buffer) = written
+            .await
+            .map_err(|e| NotCollected::Disk(e.to_string()))?
+            .map_err(|e| NotCollected::Disk(e.to_string()))?;
+        buffer.clear();
+        (self.file, self.buffer) = (Some(file), buffer);
+        Ok(())
+    }
+
+    async fn finish(mut self, length: u64) -> Result<Kept, NotCollected> {
+        self.refused()?;
+        if self.file.is_some() && !self.buffer.is_empty() {
+            self.spill().await?;
+        }
+        let content = match (self.file, self.room) {
+            (_, Err(why)) => return Err(why),
+            (Some(file), Ok(_)) => Content::File(file),
+            (None, Ok(room)) => Content::Memory(room.keep_with(self.buffer)),
+        };
+        let kept = Kept::new(content, self.memory);
+        match kept.len() == length {
+            true => Ok(kept),
+            false => Err(NotCollected::Disk(format!(
+                "{} of {length} bytes are there",
+                kept.len()
+            ))),
+        }
+    }
+}

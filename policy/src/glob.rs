@@ -6,9 +6,9 @@
 //! with one point to come back to, on segments and again inside a segment).
 //!
 //! Some segments of a resource name are *open*: they stand for more than their own text. `-` is Google's
-//! wildcard for all of a collection (`locations/-`), and a project's number stands for a project whose id is
-//! not known here. What a name with an open segment may stand for is judged against the author: a glob
-//! [matches](ResourceGlob::matches) it only if it matches whatever it may stand for, and
+//! wildcard for all of a collection (`locations/-`), as `*` is for some servers, and a project's number stands
+//! for a project whose id is not known here. What a name with an open segment may stand for is judged against
+//! the author: a glob [matches](ResourceGlob::matches) it only if it matches whatever it may stand for, and
 //! [may match](ResourceGlob::may_match) it if it matches any of that. What a number stands for is not
 //! looked up, and a glob that names a number is not taken for the project's id.
 //!
@@ -102,11 +102,11 @@ impl Segment {
     }
 }
 
-/// Whether the segment at `at` of a resource name stands for more than its text: `-`, or digits after
+/// Whether the segment at `at` of a resource name stands for more than its text: `-`, asterisks, or digits after
 /// `projects`. An object of a bucket can be called `-` too and is taken for open: the stricter way.
 fn is_open(name: &str, at: Range<usize>) -> bool {
     match name[at.clone()].as_bytes() {
-        [b'-'] => true,
+        [b'-'] | [b'*'] | [b'*', b'*'] => true,
         segment @ [b'0'..=b'9', ..] => {
             segment.iter().all(u8::is_ascii_digit)
                 && name[..at.start]
@@ -558,6 +558,10 @@ mod tests {
             ("projects/acme/**", "projects/1x/x", false, false),
             ("projects/acme/**", "folders/1/x", false, false),
             ("services/s/projects/acme", "services/s/projects/12", false, true),
+            ("projects/p/secrets/db", "projects/p/secrets/*", false, true),
+            ("projects/p/secrets/db-*", "projects/p/secrets/**", false, true),
+            ("projects/p/secrets/*", "projects/p/secrets/*", true, true),
+            ("projects/p/secrets/db", "projects/p/secrets/*b", false, false),
             (
                 "services/s/myprojects/acme",
                 "services/s/myprojects/12",

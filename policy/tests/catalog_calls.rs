@@ -381,6 +381,52 @@ PATCH https://www.googleapis.com/upload/drive/v3/files/abc?uploadType=media
 }
 
 #[test]
+fn what_the_query_names_besides() {
+    check(
+        r"
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects%2Facme-dev%2Fsecrets%2Fdb
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?$name=projects/acme-prod/secrets/db
+  malformed QUERY_SYSTEM_PARAMETER_UNKNOWN
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects/acme-prod/secrets/db
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?NAME=//secretmanager.googleapis.com/projects/acme-prod/secrets/db
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secret.name=projects/acme-prod/secrets/db
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects%252Facme-prod
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects/acme-dev/../acme-prod
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=other
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secretId=other
+  unlisted QUERY_NAMES_ANOTHER_RESOURCE
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secret=db&project=acme-dev
+  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?project_id=acme-prod
+  unlisted QUERY_NAMES_ANOTHER_RESOURCE
+GET https://compute.googleapis.com/compute/v1/projects/acme-dev/zones/us-central1-a/instances/vm?zone=europe-west1-b
+  unlisted QUERY_NAMES_ANOTHER_RESOURCE
+GET https://compute.googleapis.com/compute/v1/projects/acme-dev/global/images?zone=europe-west1-b
+  compute.images.list compute v1 | projects/acme-dev/global project=acme-dev kind=images | read
+GET https://aiplatform.googleapis.com/v1/datasets?parent=projects/acme-dev/locations/us-central1
+  aiplatform.datasets.list aiplatform v1 | datasets kind=datasets + projects/acme-dev/locations/us-central1 project=acme-dev location=us-central1 kind=datasets id=us-central1 | read
+GET https://cloudbuild.googleapis.com/v1/projects/acme-dev/builds/b?name=projects/acme-prod/locations/global/builds/b
+  cloudbuild.projects.builds.get cloudbuild v1 | projects/acme-dev/builds/b project=acme-dev kind=builds id=b + projects/acme-prod/locations/global/builds/b project=acme-prod location=global kind=builds id=b | read
+GET https://androidmanagement.googleapis.com/v1/enterprises?projectId=acme-dev
+  androidmanagement.enterprises.list androidmanagement v1 | enterprises kind=enterprises + projects/acme-dev project=acme-dev kind=projects below | read
+GET https://storage.googleapis.com/storage/v1/b/reports/o/y?bucket=prod-data
+  unlisted QUERY_NAMES_ANOTHER_RESOURCE
+POST https://storage.googleapis.com/storage/v1/b/reports/o?name=projects/x
+  storage.objects.insert storage v1 | projects/_/buckets/reports/objects/projects/x kind=objects id=projects/x | change
+POST https://storage.googleapis.com/storage/v1/b/reports/o/x/copyTo/b/reports/o/y?destinationBucket=prod-data
+  unlisted QUERY_NAMES_ANOTHER_RESOURCE
+",
+    );
+}
+
+#[test]
 fn what_is_no_call() {
     check(
         r"
@@ -443,7 +489,29 @@ GET https://storage.googleapis.com/storage/v1/b/reports%5Cfolders
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%2Fversions
   secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db%2Fversions project=acme-dev kind=secrets id=db%2Fversions | read ?? secretmanager.projects.secrets.versions.list secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=versions | read
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%5Cversions
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db\versions project=acme-dev kind=secrets id=db\versions | read ?? secretmanager.projects.secrets.versions.list secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=versions | read
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%3Fx
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%23x
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%3Bx
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%20
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://secretmanager.googleapis.com/v1/projects/ACME-DEV/secrets/db
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://bigquery.googleapis.com/bigquery/v2/projects/acme-dev/datasets/d/tables/two%20words
+  bigquery.tables.get bigquery v2 | projects/acme-dev/datasets/d/tables/two words project=acme-dev kind=tables id=two words | read
+GET https://storage.googleapis.com/storage/v1/b/reports%23x/o/y
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://storage.googleapis.com/storage/v1/b/REPORTS/o/y
+  unlisted UNSAFE_RESOURCE_NAME
+GET https://storage.googleapis.com/storage/v1/b/reports/o/y%3Fz%23%20
+  storage.objects.get storage v1 | projects/_/buckets/reports/objects/y?z#  kind=objects id=y?z#  | read
+GET https://firestore.googleapis.com/v1/projects/acme-dev/databases/d/documents/users/what%3F
+  firestore.projects.databases.documents.get firestore v1 | projects/acme-dev/databases/d/documents/users/what? project=acme-dev kind=documents id=users/what? | read
+GET https://www.googleapis.com/calendar/v3/calendars/en.usa%23holiday@group.v.calendar.google.com
+  calendar.calendars.get calendar v3 | calendars/en.usa#holiday@group.v.calendar.google.com kind=calendars id=en.usa#holiday@group.v.calendar.google.com | read
 POST https://www.googleapis.com/batch/drive/v3
   unlisted BATCH_REQUEST
 GET https://secretmanager.googleapis.com/%76%31/projects/acme-dev/secrets

@@ -224,7 +224,7 @@ async fn encodings_of_paths() -> Result<()> {
             (
                 "a bucket with a query",
                 "/storage/v1/b/acme-dev-data%3Falt=media",
-                "403 NO_RULE_ALLOWS",
+                "403 UNSAFE_RESOURCE_NAME",
                 None,
             ),
             (

@@ -7,12 +7,13 @@ use smallvec::SmallVec;
 use super::{
     Catalog, Classified, Row, Unlisted, Verb,
     hosts::Host,
+    names,
     recipe::{Match, holds_slash},
     trie::{Element, Hit, NodeId, Path},
     xml::{self, XmlRefusal},
 };
 use crate::{
-    call::{Call, Transport},
+    call::{Call, Traits, Transport},
     canonical::{Alt, Target, decode_segment},
 };
 
@@ -176,7 +177,7 @@ impl Search<'_> {
         }
         let mut calls = SmallVec::<[Call; 2]>::new();
         for found in &self.found {
-            calls.push(self.call(found, host)?);
+            calls.extend(self.calls(found, host)?);
         }
         let mut calls = calls.into_iter();
         if let Some(call) = calls.next() {
@@ -243,7 +244,8 @@ impl Search<'_> {
         self.found.retain(|_| kept.next().unwrap_or(true));
     }
 
-    fn call(&self, found: &Found, host: Host<'_>) -> Result<Call, Unlisted> {
+    /// The call of a row: two where it acts on nothing by its path, and on something by its query.
+    fn calls(&self, found: &Found, host: Host<'_>) -> Result<SmallVec<[Call; 2]>, Unlisted> {
         let catalog = self.catalog;
         let row: &Row = &catalog.rows[found.hit.row as usize];
         let api = &catalog.apis[usize::from(row.api)];
@@ -262,10 +264,14 @@ impl Search<'_> {
             host_location: host.location,
         };
         let mut resources = SmallVec::new();
-        for recipe in &catalog.recipes[row.recipe as usize] {
+        let recipes = &catalog.recipes[row.recipe as usize];
+        for recipe in recipes {
             resources.push(matched.resource(recipe)?);
         }
-        Ok(Call {
+        let changes = row.traits.contains(Traits::CHANGE);
+        let more = names::in_query(&matched, changes, recipes, &resources)?;
+        let nameless = resources.is_empty();
+        let call = |resources| Call {
             method,
             index: row.id,
             api: api.name,
@@ -273,7 +279,16 @@ impl Search<'_> {
             traits: row.traits,
             transport: Transport::Rest,
             resources,
-        })
+        };
+        let mut calls = SmallVec::new();
+        if nameless && !more.is_empty() {
+            calls.push(call(resources));
+            calls.push(call(more));
+        } else {
+            resources.extend(more);
+            calls.push(call(resources));
+        }
+        Ok(calls)
     }
 }
 

@@ -28,13 +28,15 @@ pub(super) fn bucket(host: &str) -> Option<&str> {
 
 /// Whether a bucket can have this name: 3 to 63 characters, or up to 222 with dots between parts of up to 63.
 pub(super) fn is_bucket(name: &str) -> bool {
+    name.len() >= 3 && is_like_bucket(name)
+}
+
+/// The same for names however short: whether a name has nothing in it that no bucket's has.
+pub(super) fn is_like_bucket(name: &str) -> bool {
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let part = |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(inside);
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    (3..=222).contains(&name.len())
-        && edge(name.bytes().next())
-        && edge(name.bytes().last())
-        && name.split('.').all(part)
+    name.len() <= 222 && edge(name.bytes().next()) && edge(name.bytes().last()) && name.split('.').all(part)
 }
 
 /// Parses a host in lower case without port; `known` gives the service of a name.

@@ -38,6 +38,7 @@ mod classify;
 mod email;
 mod hosts;
 mod load;
+mod names;
 mod recipe;
 mod trie;
 mod xml;
@@ -48,6 +49,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 pub use load::LoadError;
+pub(crate) use names::is_ambiguous;
 pub(crate) use recipe::pairs_in;
 pub use recipe::{NamePart, NameShape};
 pub use xml::XmlRefusal;
@@ -249,8 +251,19 @@ pub enum Unlisted {
         /// The parameter's name in discovery.
         parameter: &'static str,
     },
-    /// A name that decodes to another path.
-    #[error("a name in the path holds an encoded slash or dot step where {method} allows none")]
+    /// The query names another part of what the path names.
+    #[error("the query's {parameter} says something else than the path of {method} does; leave it out")]
+    AnotherInQuery {
+        /// The method asked for.
+        method: &'static str,
+        /// The parameter as it was given.
+        parameter: String,
+    },
+    /// A name that decodes to another path, or that some servers take for another one.
+    #[error(
+        "a name holds what {method} has in none: an encoded slash or dot step, `?`, `#`, `;`, a backslash, white space \
+         at an end, a capital letter in a project, or it is no name of a bucket"
+    )]
     UnsafeName {
         /// The method asked for.
         method: &'static str,
@@ -269,6 +282,7 @@ impl Unlisted {
             Self::StorageXml(refusal) => refusal.reason(),
             Self::MediaNotOffered { .. } => "MEDIA_NOT_OFFERED",
             Self::AmbiguousParameter { .. } => "QUERY_PARAMETER_REPEATED",
+            Self::AnotherInQuery { .. } => "QUERY_NAMES_ANOTHER_RESOURCE",
             Self::UnsafeName { .. } => "UNSAFE_RESOURCE_NAME",
         }
     }

@@ -25,6 +25,7 @@ pub use shape::{NamePart, NameShape};
 
 use super::{
     Unlisted, email,
+    names::{decodes_again, is_ambiguous, loosely, snake_case},
     trie::{Element, Trie},
 };
 use crate::{
@@ -54,7 +55,7 @@ pub(super) struct Recipe {
     location: Option<u8>,
     email: Option<u8>,
     keep_slash: u32,
-    query_id: Option<&'static str>,
+    pub(super) query_id: Option<&'static str>,
     kind_before_id: bool,
     below: bool,
     query_project: bool,
@@ -180,6 +181,9 @@ impl Match<'_> {
         if project.is_none() && recipe.pairs_in_name {
             (project, location) = pairs_in(&name, location);
         }
+        if is_ambiguous(self.method, &name) {
+            return Err(Unlisted::UnsafeName { method: self.method });
+        }
         Ok(Resource {
             name,
             project,
@@ -261,17 +265,41 @@ impl Match<'_> {
         if (self.target.segment_hides_dots(segment) && !opaque) || (bucket && holds_slash(raw)) {
             return Err(Unlisted::UnsafeName { method: self.method });
         }
-        let last = segment + 1 == self.span(at).1;
-        if let Some(Element::VariableVerb(_) | Element::RestVerb(_)) = self.element(at)
-            && last
-        {
-            let cut = raw.rfind(':').into_iter().chain(raw.rfind("%3A")).max();
-            raw = &raw[..cut.unwrap_or(raw.len())];
+        if segment + 1 == self.span(at).1 {
+            raw = self.without_verb(at, raw);
         }
         Ok(decode_segment(
             raw,
             recipe.keep_slash >> u32::from(at).min(31) & 1 == 1,
         ))
+    }
+
+    /// A segment without the verb that the template has behind its variable.
+    fn without_verb<'r>(&self, at: u8, raw: &'r str) -> &'r str {
+        match self.element(at) {
+            Some(Element::VariableVerb(_) | Element::RestVerb(_)) => {
+                let cut = raw.rfind(':').into_iter().chain(raw.rfind("%3A")).max();
+                &raw[..cut.unwrap_or(raw.len())]
+            }
+            _ => raw,
+        }
+    }
+
+    /// The variables behind a literal, each with that literal.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, std::borrow::Cow<'_, str>)> {
+        (1..)
+            .zip(self.elements.windows(2))
+            .filter_map(|(at, pair)| match pair {
+                [
+                    Element::Literal(symbol),
+                    Element::Variable | Element::VariableVerb(_),
+                ] => {
+                    let raw = self.target.segment(self.span(at).0);
+                    let name = decode_segment(self.without_verb(at, raw), false);
+                    Some((self.trie.text(*symbol), name))
+                }
+                _ => None,
+            })
     }
 
     /// Whether the segment before is one of these literals.
@@ -333,27 +361,6 @@ impl Match<'_> {
     }
 }
 
-/// A parameter's name for readers that decode twice, mind neither case nor underscores, and take a second question
-/// mark for the first.
-fn loosely(name: &str) -> String {
-    let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-    decoded
-        .chars()
-        .filter(|c| !matches!(c, '_' | '$' | '?'))
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
-}
-
-/// Whether text that was decoded holds an escape of a visible character; in a path that is refused too.
-fn decodes_again(text: &str) -> bool {
-    text.match_indices('%').any(|(at, _)| {
-        let digits = text.get(at + 1..at + 3);
-        digits
-            .and_then(|d| u8::from_str_radix(d, 16).ok())
-            .is_some_and(|b| b.is_ascii_graphic())
-    })
-}
-
 /// Whether a slash, or what some take for one, is encoded in a canonical segment.
 pub(super) fn holds_slash(raw: &str) -> bool {
     raw.contains("%2F") || raw.contains("%5C")
@@ -389,15 +396,4 @@ pub(crate) fn pairs_in(name: &str, mut location: Option<String>) -> (Option<Stri
         }
     }
     (project, location)
-}
-
-fn snake_case(camel: &str) -> String {
-    let mut snake = String::with_capacity(camel.len() + 4);
-    for c in camel.chars() {
-        if c.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     call::{Call, Resource, Scope, Transport},
     canonical::{Malformed, Target},
-    catalog::{Catalog, Classified, pairs_in},
+    catalog::{Catalog, Classified, Unlisted, is_ambiguous, pairs_in},
 };
 
 /// A method on a host.
@@ -187,7 +187,7 @@ impl<'c> GrpcMethod<'c> {
         let resource = if direct.unnamed || name.is_empty() {
             None
         } else {
-            Some(resource(direct, name)?)
+            Some(resource(method, direct, name)?)
         };
         Ok(Call {
             method,
@@ -211,12 +211,15 @@ impl<'c> GrpcMethod<'c> {
 }
 
 /// The resource of a name that came as it is.
-fn resource(direct: &Direct, name: &str) -> Result<Resource, Ungrpc> {
+fn resource(method: &'static str, direct: &Direct, name: &str) -> Result<Resource, Ungrpc> {
     if name.split(['/', '\\']).any(|step| matches!(step, "." | "..")) {
         return Err(Ungrpc::Name(Malformed::DotSegment));
     }
     if name.chars().any(char::is_control) {
         return Err(Ungrpc::Name(Malformed::ControlCharacter));
+    }
+    if is_ambiguous(method, name) {
+        return Err(Unlisted::UnsafeName { method }.into());
     }
     let (project, location) = pairs_in(name, None);
     let id = if direct.of_parent {

@@ -126,7 +126,13 @@ impl Sample {
             let (field, pattern) = variable.split_once('=').unwrap_or((variable, "@"));
             out.push_str(before);
             let digits = field.ends_with('#');
-            let (value, shown) = value_of(pattern, digits, kind.is_some());
+            // Older fields must not contradict the path.
+            let parameter = before.rsplit(['?', '&']).next();
+            let (value, shown) = match parameter {
+                Some("locationId=") => ("us-central1".to_owned(), "us-central1".to_owned()),
+                Some("projectId=") => ("acme-dev".to_owned(), "acme-dev".to_owned()),
+                _ => value_of(pattern, digits, kind.is_some()),
+            };
             let path: Vec<u32> = field
                 .trim_end_matches('#')
                 .split('.')
@@ -174,6 +180,7 @@ fn value_of(pattern: &str, digits: bool, encoded: bool) -> (String, String) {
         let inner = piece.trim_start_matches('(').trim_end_matches(')');
         let segments = match inner {
             "*" if before == "projects" => vec!["acme-dev"],
+            "*" if before == "buckets" => vec!["acme-data"],
             "*" if before == "locations" => vec!["us-central1"],
             "*" if before == "serviceAccounts" => vec!["ci@acme-dev.iam.gserviceaccount.com"],
             "*" | "@" => vec!["item é:1"],

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use http::{HeaderValue, header};
 
-use super::{Calls, Form, Shaped, body_names, classify, collected, content};
+use super::{Calls, Form, Shaped, body_names, classify, collected, content, forget_xml};
 use crate::{
     batch::{self, BatchError, Caps},
     body::RequestBody,
@@ -49,6 +49,7 @@ pub(super) async fn shape(
     for (number, request) in inner.into_iter().enumerate() {
         let within = |refusal: Refused| within(number, refusal);
         let mut one = normalise(&request.parts, authority).map_err(|r| within(Box::new(r)))?;
+        forget_xml(&mut one);
         let mut its = classify(gateway, &one).map_err(within)?;
         body_names::add_grants(gateway.catalog, &mut its, &one.target, None).map_err(within)?;
         if !request.body.is_empty() {

@@ -133,6 +133,7 @@ pub(crate) async fn shape(
         .open(caller, &canonical.target, now)
         .map_err(unopened)?;
     if let Some(session) = session {
+        forget_xml(&mut canonical);
         canonical.retarget(session.target.clone())?;
         let mut calls = classify(gateway, &canonical)?;
         session.narrow(&mut calls).map_err(unopened)?;
@@ -159,6 +160,7 @@ pub(crate) async fn shape(
             body,
         });
     }
+    forget_xml(&mut canonical);
     let mut calls = classify(gateway, &canonical)?;
     body_names::add_grants(gateway.catalog, &mut calls, &canonical.target, None)?;
     if upload::is_upload(&canonical.target) {
@@ -185,6 +187,22 @@ pub(crate) async fn shape(
         calls,
         form: Form::Plain,
     })
+}
+
+/// Headers that name something in the XML API of Cloud Storage. They mean nothing elsewhere, but where the machines are
+/// the same, nobody has to rely on that.
+const XML_ONLY: &[&str] = &[
+    "x-goog-acl",
+    "x-goog-copy-source",
+    "x-goog-metadata-directive",
+    "x-goog-project-id",
+];
+
+/// Drops headers that only the XML API reads from a request that is none of its.
+fn forget_xml(canonical: &mut Canonical) {
+    for name in XML_ONLY {
+        canonical.headers.remove(*name);
+    }
 }
 
 /// A body that is read whole, because it names what the call acts on.

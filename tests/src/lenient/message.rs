@@ -145,7 +145,11 @@ fn is_odd(head: &[u8], message: &Message) -> bool {
             .values("connection")
             .any(|v| v.to_ascii_lowercase().contains("content-length"));
     let verb = !message.verb.bytes().all(|b| b.is_ascii_alphabetic());
-    bare || names || framing || told || verb
+    let more = text
+        .lines()
+        .next()
+        .is_some_and(|line| line.split(' ').count() > 3);
+    bare || names || framing || told || verb || more
 }
 
 /// Every request that begins with a line, or in the middle of the first.

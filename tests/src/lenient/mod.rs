@@ -2,9 +2,11 @@
 //! which methods a server would execute that believes everything: every override, every spelling of a path,
 //! every way to frame a message ([`reading`]). What it never says of a request, no Google executes.
 //!
-//! It answers every request with an empty object; for answers in Google's shapes there is the other stand-in.
+//! It answers every request with an empty object, but for those that hand out a URL: the session of an upload, and a
+//! signed one. For answers in Google's shapes there is the other stand-in.
 
 mod message;
+pub mod names;
 pub mod reading;
 mod table;
 
@@ -132,15 +134,12 @@ async fn http1(mut stream: TcpStream, messages: &Messages) -> Result<()> {
         while let Some(read) = message::read(&bytes) {
             bytes.drain(..read.length);
             let expects = read.message.expects_continue();
+            let answer = handed_out_in_text(&read.message);
             lock(messages).extend(std::iter::once(read.message).chain(read.hidden));
             if expects {
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             }
-            stream
-                .write_all(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
-                )
-                .await?;
+            stream.write_all(answer.as_bytes()).await?;
         }
         let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await;
         match read {
@@ -159,6 +158,32 @@ async fn http1(mut stream: TcpStream, messages: &Messages) -> Result<()> {
     Ok(())
 }
 
+/// What a message is answered with: a `location`, where there is one, and the body.
+fn handed_out(message: &Message) -> (Option<String>, String) {
+    let target = &message.target;
+    let host = message.values("host").next().unwrap_or_default();
+    if target.contains("uploadType=resumable") && !target.contains("upload_id") {
+        let session = format!("https://{host}{target}&upload_id=session-of-google");
+        return (Some(session), "{}".to_owned());
+    }
+    if target.ends_with(":generateDownloadUrl") {
+        let url = "https://storage.googleapis.com/open-1/source.zip?X-Goog-Algorithm=GOOG4-RSA-SHA256\
+                   &X-Goog-Date=20991231T000000Z&X-Goog-Expires=1800&X-Goog-Signature=00";
+        return (None, format!(r#"{{"downloadUrl":"{url}"}}"#));
+    }
+    (None, "{}".to_owned())
+}
+
+/// The same as HTTP/1 has it.
+fn handed_out_in_text(message: &Message) -> String {
+    let (location, body) = handed_out(message);
+    let location = location.map_or(String::new(), |l| format!("location: {l}\r\n"));
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{location}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
 async fn http2(stream: TcpStream, messages: Messages) -> Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
         let messages = messages.clone();
@@ -171,8 +196,13 @@ async fn http2(stream: TcpStream, messages: Messages) -> Result<()> {
             let whole = body.collect().await?;
             let trailers = whole.trailers().cloned().unwrap_or_default();
             let message = Message::of(&head, &trailers, &whole.to_bytes());
+            let answer = if grpc {
+                empty()
+            } else {
+                plain(handed_out(&message))
+            };
             lock(&messages).push(message);
-            Ok::<_, hyper::Error>(answer(grpc))
+            Ok::<_, hyper::Error>(answer)
         }
     });
     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -181,21 +211,28 @@ async fn http2(stream: TcpStream, messages: Messages) -> Result<()> {
     Ok(())
 }
 
-fn answer(grpc: bool) -> Response<UnsyncBoxBody<Bytes, std::convert::Infallible>> {
+type Answer = Response<UnsyncBoxBody<Bytes, std::convert::Infallible>>;
+
+/// An empty message of gRPC.
+fn empty() -> Answer {
     let mut trailers = HeaderMap::new();
-    let (kind, body) = if grpc {
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        ("application/grpc", &b"\0\0\0\0\0"[..])
-    } else {
-        ("application/json", &b"{}"[..])
-    };
-    let mut frames = vec![Ok(Frame::data(Bytes::from_static(body)))];
-    if grpc {
-        frames.push(Ok(Frame::trailers(trailers)));
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let data = Frame::data(Bytes::from_static(b"\0\0\0\0\0"));
+    of_frames("application/grpc", vec![data, Frame::trailers(trailers)])
+}
+
+fn plain((location, body): (Option<String>, String)) -> Answer {
+    let mut answer = of_frames("application/json", vec![Frame::data(body.into())]);
+    if let Some(location) = location.and_then(|l| HeaderValue::from_str(&l).ok()) {
+        answer.headers_mut().insert("location", location);
     }
-    let mut answer = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed_unsync());
     answer
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static(kind));
+}
+
+fn of_frames(kind: &'static str, frames: Vec<Frame<Bytes>>) -> Answer {
+    let frames = futures::stream::iter(frames.into_iter().map(Ok));
+    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
+    let kind = HeaderValue::from_static(kind);
+    answer.headers_mut().insert("content-type", kind);
     answer
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode;
 
-use super::{Message, Table, message};
+use super::{
+    Message, Table, message,
+    names::{self, Name},
+};
 
 /// Names of headers, parameters and fields of forms by which some server takes the verb.
 const VERBS: &[&str] = &[
@@ -39,6 +42,8 @@ pub struct Execution {
     pub id: String,
     /// The path that it was found by.
     pub path: String,
+    /// What it could act on: what the path names, and what any other part of the request does.
+    pub names: BTreeSet<Name>,
 }
 
 /// All that any server could do on this message.
@@ -100,23 +105,24 @@ fn gather(table: &Table, message: &Message, outer: &str, depth: usize, found: &m
         hosts.remove("");
     }
 
+    let besides = names::said_besides(message);
     for path in &paths {
-        let mut add = |id: &str| {
-            found.insert(Execution {
-                id: id.to_owned(),
-                path: path.clone(),
-            });
+        let mut add = |id: String, of_path: Vec<Name>| {
+            let mut names = besides.clone();
+            names.extend(of_path);
+            let path = path.clone();
+            found.insert(Execution { id, path, names });
         };
         for id in table.rpc(&format!("/{path}")) {
-            add(&id);
+            add(id, Vec::new());
         }
         for host in &hosts {
             for verb in &verbs {
-                for id in table.find(verb, host, path) {
-                    add(id);
+                for fit in table.find(verb, host, path) {
+                    add(fit.id.to_owned(), fit.names);
                 }
-                for id in xml(verb, host, path) {
-                    add(id);
+                for (id, names) in xml(verb, host, path) {
+                    add(id.to_owned(), names);
                 }
             }
         }
@@ -215,6 +221,10 @@ fn spellings(path: &str) -> BTreeSet<String> {
 
 fn opaque(path: &str) -> bool {
     let mut segments = path.trim_start_matches('/').split('/');
+    // Steps that are not encoded are taken before anything is looked at.
+    if segments.clone().any(|s| matches!(s, "." | "..")) {
+        return false;
+    }
     let fixed = ["storage", "v1", "b"].iter().all(|s| segments.next() == Some(*s));
     fixed && segments.next().is_some() && segments.next() == Some("o")
 }
@@ -296,8 +306,8 @@ fn parts(body: &[u8]) -> Vec<Message> {
     found
 }
 
-/// Methods of Cloud Storage that the XML API would execute.
-fn xml(verb: &str, host: &str, path: &str) -> Vec<&'static str> {
+/// Methods of Cloud Storage that the XML API would execute, and bucket and object.
+fn xml(verb: &str, host: &str, path: &str) -> Vec<(&'static str, Vec<Name>)> {
     let path = match host.strip_suffix("storage.googleapis.com") {
         Some("") => path.to_owned(),
         Some(bucket) => format!("{}/{path}", bucket.trim_end_matches('.')),
@@ -309,12 +319,26 @@ fn xml(verb: &str, host: &str, path: &str) -> Vec<&'static str> {
     {
         return Vec::new();
     }
-    let object = path.split_once('/').is_some_and(|(_, object)| !object.is_empty());
-    match (verb, object) {
-        ("DELETE", true) => vec!["storage.objects.delete"],
-        ("DELETE", false) => vec!["storage.buckets.delete"],
-        ("PUT", true) => vec!["storage.objects.insert"],
-        ("PUT", false) => vec!["storage.buckets.insert", "storage.buckets.update"],
-        _ => Vec::new(),
+    // Steps may lead out of the host's bucket.
+    let both = [walked(&path, false), path];
+    both.iter().flat_map(|path| xml_at(verb, path)).collect()
+}
+
+fn xml_at(verb: &str, path: &str) -> Vec<(&'static str, Vec<Name>)> {
+    let (bucket, object) = path.split_once('/').unwrap_or((path, ""));
+    if bucket.is_empty() {
+        return Vec::new();
     }
+    let ids: &[&'static str] = match (verb, object.is_empty()) {
+        ("DELETE", false) => &["storage.objects.delete"],
+        ("DELETE", true) => &["storage.buckets.delete"],
+        ("PUT", false) => &["storage.objects.insert"],
+        ("PUT", true) => &["storage.buckets.insert", "storage.buckets.update"],
+        ("GET", false) => &["storage.objects.get"],
+        ("GET", true) => &["storage.objects.list"],
+        ("POST", _) => &["storage.objects.compose"],
+        _ => &[],
+    };
+    let names = [("b", bucket), ("o", object)].map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    ids.iter().map(|id| (*id, names.to_vec())).collect()
 }

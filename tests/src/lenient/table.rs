@@ -1,6 +1,6 @@
 //! The methods of a Google that compares paths carelessly.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use anyhow::Result;
 use turnpike_policy::{catalog::Catalog, grpc::GrpcCatalog};
@@ -15,6 +15,15 @@ const SHARED: &[&str] = &[
     "restricted.googleapis.com",
     "clients6.google.com",
 ];
+
+/// A method whose template a path fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// The method's id.
+    pub id: &'static str,
+    /// What stands where the template has variables, each behind the literal before it.
+    pub names: Vec<(String, String)>,
+}
 
 /// All methods, by verb and number of segments. It is built from the catalogue's data and nothing of its matching.
 #[derive(Debug)]
@@ -68,24 +77,29 @@ impl Table {
 
     /// The methods whose template fits a path without its first slash, on a host. Hosts are compared by whether the
     /// service's name stands in them. Hosts of many services, addresses and no host at all have all of them.
-    pub fn find(&self, verb: &str, host: &str, path: &str) -> BTreeSet<&'static str> {
-        let path = path.to_ascii_lowercase();
-        let segments: Vec<&str> = path.split('/').collect();
+    pub fn find(&self, verb: &str, host: &str, path: &str) -> Vec<Fit> {
+        let lower = path.to_ascii_lowercase();
+        let segments: Vec<Segment<'_>> = lower.split('/').zip(path.split('/')).collect();
         let shared =
             host.is_empty() || SHARED.contains(&host) || !host.contains(|c: char| c.is_ascii_alphabetic());
         let served = |row: &Row| shared || host.contains(row.service);
-        let mut found = BTreeSet::new();
-        for (key, rows) in &self.rest {
-            if key.1 == segments.len() && key.0.eq_ignore_ascii_case(verb) {
-                let fitting = rows.iter().filter(|r| served(r) && fits(&r.template, &segments));
-                found.extend(fitting.map(|row| row.id));
+        let counted = self
+            .rest
+            .iter()
+            .filter(|((v, count), _)| *count == segments.len() && v.eq_ignore_ascii_case(verb))
+            .flat_map(|(_, rows)| rows);
+        let open = self
+            .open
+            .iter()
+            .filter(|(v, _)| v.eq_ignore_ascii_case(verb))
+            .map(|(_, row)| row);
+        let mut found = Vec::new();
+        for row in counted.chain(open).filter(|row| served(row)) {
+            let mut names = Vec::new();
+            if fits(&row.template, &segments, "", &mut names) {
+                found.push(Fit { id: row.id, names });
             }
         }
-        let open = self.open.iter().filter(|(v, _)| v.eq_ignore_ascii_case(verb));
-        found.extend(
-            open.filter(|(_, row)| served(row) && fits(&row.template, &segments))
-                .map(|(_, row)| row.id),
-        );
         found
     }
 
@@ -96,25 +110,57 @@ impl Table {
     }
 }
 
-fn fits(template: &[String], path: &[&str]) -> bool {
+/// A segment of a path in lower case, which is as long, and as it is.
+type Segment<'p> = (&'p str, &'p str);
+
+/// Whether a template fits; what its variables take is added to the names.
+fn fits(template: &[String], path: &[Segment<'_>], before: &str, names: &mut Vec<(String, String)>) -> bool {
     let Some((first, rest)) = template.split_first() else {
         return path.is_empty();
     };
-    let Some((segment, others)) = path.split_first() else {
+    let Some(((lower, segment), others)) = path.split_first() else {
         return false;
     };
+    let mut add = |before: &str, name: &str| names.push((before.to_owned(), name.to_owned()));
     match first.strip_prefix("**") {
-        Some("") => (1..=path.len()).any(|n| fits(rest, &path[n..])),
+        Some("") => (1..=path.len()).any(|n| {
+            let length = names.len();
+            names.extend(
+                path[..n]
+                    .iter()
+                    .map(|(_, name)| (before.to_owned(), (*name).to_owned())),
+            );
+            let fit = fits(rest, &path[n..], "", names);
+            if !fit {
+                names.truncate(length);
+            }
+            fit
+        }),
         // A run with a verb is the end of its template.
-        Some(verb) => path.last().is_some_and(|last| last.ends_with(verb)),
-        None => one(first, segment) && fits(rest, others),
+        Some(verb) => match path.split_last() {
+            Some(((lower, last), run)) if lower.ends_with(verb) => {
+                run.iter().for_each(|(_, name)| add(before, name));
+                add(before, &last[..last.len() - verb.len()]);
+                true
+            }
+            _ => false,
+        },
+        None => match one(first, lower) {
+            Some(name) => {
+                if first.starts_with('*') {
+                    add(before, &segment[..name.len()]);
+                }
+                fits(rest, others, first, names)
+            }
+            None => false,
+        },
     }
 }
 
-fn one(template: &str, segment: &str) -> bool {
+/// What a segment of a template takes of a path's, if it fits.
+fn one<'p>(template: &str, segment: &'p str) -> Option<&'p str> {
     match template.strip_prefix('*') {
-        Some("") => !segment.is_empty(),
-        Some(verb) => segment.len() > verb.len() && segment.ends_with(verb),
-        None => template == segment,
+        Some(verb) => segment.strip_suffix(verb).filter(|name| !name.is_empty()),
+        None => (template == segment).then_some(segment),
     }
 }

@@ -8,6 +8,51 @@ use crate::{
     turnpike::standalone::client::Agent,
 };
 
+/// What a front end that minds nothing makes of a stream for a server of HTTP/1, which then reads whatever stands in
+/// the fields. Of pseudo-headers that stand twice it takes the first or the last, and it says how long a body is or not:
+/// all of that is given.
+#[must_use]
+pub fn downgraded(
+    fields: &[(String, String)],
+    body: Option<&[u8]>,
+    trailers: &[(String, String)],
+) -> Vec<Vec<u8>> {
+    let all = |name: &str| -> Vec<&str> {
+        let found = fields.iter().filter(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str()).collect()
+    };
+    let verb = all(":method");
+    let path = all(":path");
+    let host = all(":authority");
+    let mut rest = String::new();
+    let known = [":method", ":path", ":authority", ":scheme"];
+    let headers = fields.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    for (name, value) in headers {
+        rest.push_str(&format!("{}: {value}\r\n", name.trim_start_matches(':')));
+    }
+    // Who knows no trailers takes them for headers.
+    for (name, value) in trailers {
+        rest.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let body = body.unwrap_or_default();
+    let length = format!("content-length: {}\r\n", body.len());
+    let framed = body.is_empty() || all("content-length").len() + all("transfer-encoding").len() > 0;
+    let one = |values: &[&str], last: bool| {
+        let found = if last { values.last() } else { values.first() };
+        found.copied().unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    for last in [false, true] {
+        let (verb, path, host) = (one(&verb, last), one(&path, last), one(&host, last));
+        let head = format!("{verb} {path} HTTP/1.1\r\nhost: {host}\r\n{rest}");
+        found.push([head.as_bytes(), b"\r\n", body].concat());
+        if !framed {
+            found.push([head.as_bytes(), length.as_bytes(), b"\r\n", body].concat());
+        }
+    }
+    found
+}
+
 /// One connection to one host.
 #[derive(Debug)]
 pub struct Lane {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 pub use http1::Lane;
-pub use http2::Lane as Http2Lane;
+pub use http2::{Lane as Http2Lane, downgraded};
 
 use crate::turnpike::standalone::client::{Agent, Protocol};
 

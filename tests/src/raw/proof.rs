@@ -5,9 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{Attempt, How, Lanes, case::Case, ways::Speaker};
+use super::{
+    Attempt, How, Lanes,
+    ways::{Handed, Speaker},
+};
 use crate::{
-    lenient::{Message, Table, reading::executions},
+    lenient::{
+        Message, Table,
+        reading::{Execution, executions},
+    },
     turnpike::standalone::client::Agent,
 };
 
@@ -29,14 +35,18 @@ pub struct Reached {
 ///
 /// # Errors
 /// The proxy leaves one without an answer.
-pub async fn attempt_all(
+pub async fn attempt_all<C>(
     agent: &Agent,
-    cases: &[Case],
-    attempts: impl Fn(&Case, Speaker<'_>) -> Vec<Attempt>,
+    cases: &[C],
+    handed: &Handed,
+    attempts: impl Fn(&C, Speaker<'_>) -> Vec<Attempt>,
 ) -> Result<usize> {
-    let token = agent.token();
+    let speaker = Speaker {
+        token: agent.token(),
+        handed,
+    };
     let jobs = cases.iter().flat_map(|case| {
-        let all = attempts(case, Speaker { token });
+        let all = attempts(case, speaker);
         let shares = |a: &Attempt| matches!(a.how, How::Request { .. } | How::Stream { .. });
         let (shared, mut alone): (Vec<_>, Vec<_>) = all.into_iter().partition(shares);
         let mut jobs = vec![shared];
@@ -58,9 +68,13 @@ pub async fn attempt_all(
         .await
 }
 
-/// What of all that arrived somebody would execute as one of these methods.
+/// What of all that arrived somebody would execute as something that is forbidden.
 #[must_use]
-pub fn reached(table: &Table, messages: &[Message], forbidden: &BTreeSet<&str>) -> BTreeSet<Reached> {
+pub fn reached(
+    table: &Table,
+    messages: &[Message],
+    is_forbidden: impl Fn(&Execution) -> bool,
+) -> BTreeSet<Reached> {
     // Many are alike; each is looked at once.
     let mut distinct: BTreeMap<String, &Message> = BTreeMap::new();
     for message in messages {
@@ -68,13 +82,11 @@ pub fn reached(table: &Table, messages: &[Message], forbidden: &BTreeSet<&str>) 
     }
     let mut found = BTreeSet::new();
     for message in distinct.values() {
-        for execution in executions(table, message) {
-            if forbidden.contains(execution.id.as_str()) {
-                found.insert(Reached {
-                    how: format!("/{} in {}", execution.path, shown(message)),
-                    id: execution.id,
-                });
-            }
+        for execution in executions(table, message).into_iter().filter(&is_forbidden) {
+            found.insert(Reached {
+                how: format!("/{} in {}", execution.path, shown(message)),
+                id: execution.id,
+            });
         }
     }
     found

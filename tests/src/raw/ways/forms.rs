@@ -2,7 +2,9 @@
 
 use super::{
     super::{Attempt, How},
-    Case, Speaker, request,
+    Case, Speaker,
+    messages::framed,
+    request,
 };
 
 pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
@@ -13,10 +15,6 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
     let (host, path) = (case.host.as_str(), rpc.path.as_str());
     let message = &rpc.message;
     let harmless = b"\x0a\x13projects/acme-dev/x/y".as_slice();
-    let framed = |flag: u8, message: &[u8]| {
-        let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-        [&[flag], &length[..], message].concat()
-    };
     let body = framed(0, message);
     let mut stream = |way, path: &str, more: &[(&str, &str)], body: Vec<u8>| {
         let mut fields = speaker.fields("POST", path, host);

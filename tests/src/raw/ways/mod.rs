@@ -6,17 +6,35 @@ mod authorities;
 mod batches;
 mod forms;
 mod framing;
+mod messages;
+mod names;
+mod objects;
 mod overrides;
 mod paths;
 mod pseudo;
+mod streams;
 
-use super::{Attempt, How, case::Case};
+use super::{
+    Attempt, How,
+    case::{Case, resources::ResourceCase},
+};
 
 /// What goes with every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Speaker<'s> {
     /// The agent's token.
     pub token: &'s str,
+    /// What the gate has handed out to the agent before.
+    pub handed: &'s Handed,
+}
+
+/// URLs on `storage.googleapis.com` that the gate has handed out, from their path on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handed {
+    /// The session of an upload to an object that the policy allows.
+    pub session: String,
+    /// A signed URL of another such object.
+    pub signed: String,
 }
 
 /// A family of ways.
@@ -33,6 +51,16 @@ pub const FAMILIES: &[(&str, Family)] = &[
     ("pseudo", pseudo::ways),
     ("authorities", authorities::ways),
     ("framing", framing::ways),
+];
+
+/// A family of ways to a resource.
+pub type ResourceFamily = fn(&ResourceCase, Speaker<'_>) -> Vec<Attempt>;
+
+/// Families of ways to another resource, by name. All of [`FAMILIES`] lead to one too.
+pub const RESOURCE_FAMILIES: &[(&str, ResourceFamily)] = &[
+    ("names", names::ways),
+    ("messages", messages::ways),
+    ("objects", objects::ways),
 ];
 
 /// The ways of a family.

@@ -16,6 +16,12 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
         fields.extend(more.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
         fields
     };
+    // The harmful method itself, with more.
+    let harmful = |more: &[(&str, &str)]| {
+        let mut fields = speaker.fields(verb, path, host);
+        fields.extend(more.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        fields
+    };
     let first = |more: &[(&str, &str)]| {
         let mut fields: Fields = more
             .iter()
@@ -51,7 +57,7 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
             ":method twice, the harmful one first",
             first(&[(":method", verb), (":path", path)]),
         ),
-        (":authority twice", with(&[(":authority", other)])),
+        (":authority twice", harmful(&[(":authority", other)])),
         (":authority of another host", set(":authority", other)),
         (
             ":authority with a user",
@@ -73,7 +79,7 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
             ":authority in upper case",
             set(":authority", &host.to_ascii_uppercase()),
         ),
-        ("host of another host", with(&[("host", other)])),
+        ("host of another host", harmful(&[("host", other)])),
         ("no :authority and a host", {
             let mut f = without(":authority");
             f.push(("host".into(), host.into()));
@@ -94,7 +100,10 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
         (":path with an asterisk", set(":path", "*")),
         (":path with a fragment", set(":path", &format!("{path}#x"))),
         (":path with a line end", set(":path", &injected)),
-        (":path with a space", set(":path", &format!("{sibling} {path}"))),
+        (
+            ":path with a space",
+            set(":path", &format!("{sibling} {verb} {path}")),
+        ),
         (":path with NUL", set(":path", &format!("{path}\0"))),
         (":path with a tab", set(":path", &format!("{path}\t"))),
         (":method CONNECT", set(":method", "CONNECT")),
@@ -120,8 +129,11 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
                 .for_each(|(_, v)| *v = "CONNECT".into());
             f
         }),
-        (":status", with(&[(":status", "200")])),
-        ("an unknown pseudo-header", first(&[(":x-rewrite-url", path)])),
+        (":status", harmful(&[(":status", "200")])),
+        (
+            "an unknown pseudo-header",
+            first(&[(":x-rewrite-url", path), (":x-http-method", verb)]),
+        ),
         ("a pseudo-header behind a header", {
             let mut f = without(":path");
             f.push((":path".into(), path.into()));
@@ -135,26 +147,35 @@ pub(super) fn ways(case: &Case, speaker: Speaker<'_>) -> Vec<Attempt> {
             "an override",
             with(&[("x-http-method-override", verb), ("x-rewrite-url", path)]),
         ),
-        ("a name with a space", with(&[("x-http-method-override ", verb)])),
+        (
+            "a name with a space",
+            with(&[("x-http-method-override ", verb), ("x-rewrite-url ", path)]),
+        ),
         (
             "a name with a colon",
-            with(&[("x-a: b\r\nx-http-method-override", verb)]),
+            with(&[(
+                &format!("x-a: b\r\nx-rewrite-url: {path}\r\nx-http-method-override"),
+                verb,
+            )]),
         ),
-        ("an empty name", with(&[("", "x")])),
+        ("an empty name", harmful(&[("", "x")])),
         ("a value with a line end", with(&[("x-goog-a", &value)])),
         ("a value with LF", with(&[("x-goog-a", &value.replace('\r', ""))])),
         ("a value with CR", with(&[("x-goog-a", &value.replace('\n', ""))])),
-        ("a value with NUL", with(&[("x-goog-a", "a\0b")])),
-        ("a value with a space before it", with(&[("x-goog-a", " \t a")])),
-        ("transfer-encoding", with(&[("transfer-encoding", "chunked")])),
-        ("connection", with(&[("connection", "x-goog-a, close")])),
-        ("keep-alive", with(&[("keep-alive", "timeout=9")])),
+        ("a value with NUL", harmful(&[("x-goog-a", "a\0b")])),
+        (
+            "a value with a space before it",
+            harmful(&[("x-goog-a", " \t a")]),
+        ),
+        ("transfer-encoding", harmful(&[("transfer-encoding", "chunked")])),
+        ("connection", harmful(&[("connection", "x-goog-a, close")])),
+        ("keep-alive", harmful(&[("keep-alive", "timeout=9")])),
         (
             "upgrade",
-            with(&[("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]),
+            harmful(&[("upgrade", "h2c"), ("http2-settings", "AAMAAABk")]),
         ),
-        ("te", with(&[("te", "chunked")])),
-        ("proxy-connection", with(&[("proxy-connection", "keep-alive")])),
+        ("te", harmful(&[("te", "chunked")])),
+        ("proxy-connection", harmful(&[("proxy-connection", "keep-alive")])),
         (
             "two lengths",
             with(&[("content-length", "0"), ("content-length", "9")]),

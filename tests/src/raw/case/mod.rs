@@ -1,5 +1,7 @@
-//! The methods with which ways round the gate are tried: those that do harm, each with a harmless neighbour that
-//! the policy allows.
+//! The calls with which ways round the gate are tried: methods that do harm, each with a harmless neighbour that the
+//! policy allows, and resources that are forbidden, each with one that is allowed ([`resources`]).
+
+pub mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,90 +104,113 @@ pub struct Rpc {
     pub message: Vec<u8>,
 }
 
+/// A harmful method, and what could be its neighbours.
+struct Chosen {
+    method: Method<'static>,
+    neighbours: Vec<Method<'static>>,
+}
+
 /// The cases: [`COUNT`] methods, of every service some.
 ///
 /// # Errors
 /// The catalogue has not as many.
 pub fn cases() -> Result<Vec<Case>> {
+    chosen()?
+        .into_iter()
+        .map(|Chosen { method, neighbours }| {
+            let path = path_of(&method);
+            let siblings = neighbours.iter().map(path_of);
+            let sibling = nearest(&path, siblings).context("there are neighbours")?;
+            Case::new(&method, path, sibling)
+        })
+        .collect()
+}
+
+impl Case {
+    fn new(method: &Method<'_>, path: String, sibling: String) -> Result<Self> {
+        let host = method.host();
+        Ok(Self {
+            rpc: rpc_of(method, &host, &path)?,
+            id: method.id,
+            verb: method.verb,
+            host,
+            service: method.service,
+            path,
+            sibling,
+            on_www: method.on_www(),
+        })
+    }
+}
+
+/// The one that has the longest beginning in common with a path; the last of several.
+fn nearest(path: &str, others: impl Iterator<Item = String>) -> Option<String> {
+    let common = |other: &String| {
+        path.bytes()
+            .zip(other.bytes())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    others.max_by_key(common)
+}
+
+fn chosen() -> Result<Vec<Chosen>> {
     let catalog = Catalog::embedded()?;
-    let mut harmful: BTreeMap<&str, Vec<Method<'_>>> = BTreeMap::new();
-    let mut neighbours: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    let mut harmful: BTreeMap<&str, Vec<Method<'static>>> = BTreeMap::new();
+    let mut neighbours: BTreeMap<(&str, &str), Vec<Method<'static>>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for method in catalog.methods().filter(|m| SERVICES.contains(&m.service)) {
         if is_harmless(&method) {
-            let paths = neighbours.entry((method.service, method.version)).or_default();
-            paths.push(path_of(&method));
+            let known = neighbours.entry((method.service, method.version));
+            known.or_default().push(method);
         } else if is_harmful(&method) && seen.insert(method.id) {
             harmful.entry(method.service).or_default().push(method);
         }
     }
-    let mut cases = Vec::new();
-    let mut add = |method: &Method<'_>| {
-        let path = path_of(method);
-        // The nearest: the longest beginning in common.
-        let common = |other: &&String| {
-            path.bytes()
-                .zip(other.bytes())
-                .take_while(|(a, b)| a == b)
-                .count()
-        };
-        let near = neighbours.get(&(method.service, method.version));
-        let sibling = near.and_then(|paths| paths.iter().max_by_key(common)).cloned();
-        if let Some(sibling) = sibling {
-            cases.push(Case {
-                id: method.id,
-                verb: method.verb,
-                host: method.host(),
-                service: method.service,
-                path,
-                sibling,
-                on_www: method.on_www(),
-                rpc: None,
-            });
+    let mut found = Vec::new();
+    let mut add = |method: Method<'static>| {
+        if let Some(neighbours) = neighbours.get(&(method.service, method.version)) {
+            let neighbours = neighbours.clone();
+            found.push(Chosen { method, neighbours });
         }
-        cases.len() < COUNT
+        found.len() < COUNT
     };
     for id in WANTED {
         let mut all = harmful.values_mut();
-        let found = all.find_map(|m| m.iter().position(|m| m.id == *id).map(|at| m.remove(at)));
-        add(&found.with_context(|| format!("{id} is not in the catalogue"))?);
+        let wanted = all.find_map(|m| m.iter().position(|m| m.id == *id).map(|at| m.remove(at)));
+        add(wanted.with_context(|| format!("{id} is not in the catalogue"))?);
     }
     let mut more = true;
     for turn in 0.. {
         let mut any = false;
         for service in SERVICES {
             if more && let Some(method) = harmful.get(service).and_then(|m| m.get(turn)) {
-                (any, more) = (true, add(method));
+                (any, more) = (true, add(*method));
             }
         }
         if !any {
             break;
         }
     }
-    anyhow::ensure!(cases.len() == COUNT, "{} cases", cases.len());
-    for case in &mut cases {
-        case.rpc = rpc_of(case)?;
-    }
-    Ok(cases)
+    anyhow::ensure!(found.len() == COUNT, "{} methods", found.len());
+    Ok(found)
 }
 
-/// The RPC that is the method of a case, with a message whose first field is the name in the path or that of its
-/// parent.
-fn rpc_of(case: &Case) -> Result<Option<Rpc>> {
+/// The RPC that is a method, with a message whose first field is the name in the path or that of its parent.
+fn rpc_of(wanted: &Method<'_>, host: &str, path: &str) -> Result<Option<Rpc>> {
     let (catalog, grpc) = (Catalog::embedded()?, GrpcCatalog::embedded()?);
-    let name = case.path.trim_start_matches('/');
+    let name = path.trim_start_matches('/');
     let name = name.split_once('/').map_or("", |(_, name)| name);
     let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
     let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
-    for rpc in grpc.methods().filter(|r| r.host_service == case.service) {
-        let Ok(method) = grpc.method(catalog, &case.host, &rpc.path()) else {
+    for rpc in grpc.methods().filter(|r| r.host_service == wanted.service) {
+        let Ok(method) = grpc.method(catalog, host, &rpc.path()) else {
             continue;
         };
         for name in [name, parent] {
             let length = u8::try_from(name.len()).context("a short name")?;
             let message = [&[0x0a, length][..], name.as_bytes()].concat();
             let found = method.classify(&message);
-            if found.is_ok_and(|found| found.call.method == case.id) {
+            if found.is_ok_and(|found| found.call.method == wanted.id) {
                 return Ok(Some(Rpc {
                     path: rpc.path(),
                     own_id: rpc.own_id(),
@@ -213,22 +238,38 @@ fn is_harmless(method: &Method<'_>) -> bool {
 
 /// A path for a template.
 fn path_of(method: &Method<'_>) -> String {
+    path_with(method, |_| "item-1")
+}
+
+/// Whether a variable only says where to look.
+fn is_scope(collection: &str) -> bool {
+    matches!(collection, "projects" | "locations" | "regions" | "zones")
+}
+
+/// A path for a template, with names by the number of their variable; projects and places have theirs already.
+fn path_with<'n>(method: &Method<'_>, name: impl Fn(usize) -> &'n str) -> String {
     let mut path = String::new();
     let mut before = "";
+    let mut number = 0;
     for segment in method.template.split('/') {
         let (body, verb) = match segment.split_once(':') {
             Some((body, verb)) => (body, Some(verb)),
             None => (segment, None),
         };
         path.push('/');
-        path.push_str(match (body, before) {
-            ("*", "projects") => "acme-dev",
-            ("*", "locations" | "regions") => "us-central1",
-            ("*", "zones") => "us-central1-a",
-            ("*", "serviceAccounts") => "ci@acme-dev.iam.gserviceaccount.com",
-            ("*" | "**", _) => "item-1",
-            (literal, _) => literal,
-        });
+        match (body, before) {
+            ("*", "projects") => path.push_str("acme-dev"),
+            ("*", "locations" | "regions") => path.push_str("us-central1"),
+            ("*", "zones") => path.push_str("us-central1-a"),
+            ("*" | "**", _) => {
+                path.push_str(name(number));
+                number += 1;
+                if before == "serviceAccounts" {
+                    path.push_str("@acme-dev.iam.gserviceaccount.com");
+                }
+            }
+            (literal, _) => path.push_str(literal),
+        }
         if let Some(verb) = verb {
             path.push(':');
             path.push_str(verb);
@@ -256,11 +297,15 @@ pub fn open() -> String {
 }
 
 fn policy(rules: &[serde_json::Value]) -> String {
+    policy_of("coder", rules)
+}
+
+fn policy_of(agent: &str, rules: &[serde_json::Value]) -> String {
     json!({
         "apiVersion": "turnpike.dev/v1alpha1",
         "kind": "AgentPolicy",
-        "metadata": {"name": "test", "namespace": "agents"},
-        "spec": {"agents": [{"serviceAccount": {"name": "coder"}}], "rules": rules},
+        "metadata": {"name": agent, "namespace": "agents"},
+        "spec": {"agents": [{"serviceAccount": {"name": agent}}], "rules": rules},
     })
     .to_string()
 }

@@ -19,7 +19,8 @@ use serde::ser::Serializer;
 
 use crate::envelope::Text;
 use crate::record::{
-    Actor, ApprovalRef, Event, MaskHit, OutcomeRecord, Phase, ResourceRef, RuleHit, Stage, Verdict,
+    Actor, ApprovalRef, Event, FindingRef, MaskHit, OutcomeRecord, Phase, ResourceRef, RiskRef, RuleHit,
+    Stage, Verdict,
 };
 
 /// The OCSF version events follow.
@@ -246,6 +247,12 @@ struct Turnpike<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     would: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    risk: Option<RiskRef<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    findings: &'a [FindingRef<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unscannable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     approval: Option<ApprovalRef<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<&'a str>,
@@ -403,6 +410,9 @@ impl<'a> Turnpike<'a> {
             traits: event.call.traits,
             rules: decision.rules,
             would: decision.would,
+            risk: decision.risk,
+            findings: decision.findings,
+            unscannable: decision.unscannable,
             approval: decision.approval,
             credential: decision.credential,
             policy_digest: decision.policy_digest,

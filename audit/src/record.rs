@@ -232,6 +232,12 @@ pub struct DecisionRecord<'a> {
     pub approval: Option<ApprovalRef<'a>>,
     /// What policies in dry-run mode would have decided, if that differs.
     pub would: Option<Verdict>,
+    /// How risky the call is, where that was asked for.
+    pub risk: Option<RiskRef<'a>>,
+    /// Secrets that were found in the request's body.
+    pub findings: &'a [FindingRef<'a>],
+    /// Why some of the body could not be searched for secrets.
+    pub unscannable: Option<&'a str>,
     /// The sentence the agent is shown, or a summary for people.
     pub message: Option<&'a str>,
     /// Which Google identity the call uses: `ambient`, or the e-mail address of
@@ -251,6 +257,9 @@ impl DecisionRecord<'_> {
             rules: &[],
             approval: None,
             would: None,
+            risk: None,
+            findings: &[],
+            unscannable: None,
             message: None,
             credential: None,
             policy_digest: None,
@@ -269,6 +278,39 @@ pub struct RuleHit<'a> {
     pub effect: &'a str,
     /// `Enforce` or `DryRun`.
     pub mode: &'a str,
+    /// What became of its condition: `holds`, or `failed` where it could not be
+    /// evaluated and so counts. Nothing where the rule has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<&'a str>,
+}
+
+/// How risky a call is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RiskRef<'a> {
+    /// From 0 to 100.
+    pub score: u8,
+    /// What it is made of, the largest share first.
+    pub factors: &'a [RiskFactorRef<'a>],
+}
+
+/// One factor's share of a risk.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RiskFactorRef<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Points that it adds.
+    pub points: u8,
+}
+
+/// A secret in a request's body; never its value.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct FindingRef<'a> {
+    /// Its kind, such as `private-key`.
+    pub kind: &'a str,
+    /// Where in the body.
+    pub place: &'a str,
+    /// A keyed hash of the value, by which equal ones are known.
+    pub hash: &'a str,
 }
 
 /// The `ApprovalRequest` a call waits for or was released by.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use turnpike_audit::{
-    Actor, ApiCall, ApprovalRef, DecisionRecord, Envelope, Event, MaskHit, OutcomeRecord, ResourceRef,
-    RuleHit, Stage, StoredEvent, Verdict, parse_line,
+    Actor, ApiCall, ApprovalRef, DecisionRecord, Envelope, Event, FindingRef, MaskHit, OutcomeRecord,
+    ResourceRef, RiskFactorRef, RiskRef, RuleHit, Stage, StoredEvent, Verdict, parse_line,
 };
 use uuid::Uuid;
 
@@ -81,7 +81,27 @@ fn event(stage: Stage<'static>) -> Event<'static> {
                 rule: "deploy",
                 effect: "RequireApproval",
                 mode: "Enforce",
+                condition: Some("holds"),
             }],
+            risk: Some(RiskRef {
+                score: 35,
+                factors: &[
+                    RiskFactorRef {
+                        name: "iam",
+                        points: 25,
+                    },
+                    RiskFactorRef {
+                        name: "change",
+                        points: 10,
+                    },
+                ],
+            }),
+            findings: &[FindingRef {
+                kind: "private-key",
+                place: "source.zip!config.py line 3",
+                hash: "hmac:00",
+            }],
+            unscannable: Some("encrypted archive"),
             approval: Some(ApprovalRef {
                 namespace: "agents",
                 name: "coder-7f3k2",

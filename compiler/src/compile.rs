@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 
 use turnpike_crds::{self as crds, AgentPolicy};
 use turnpike_policy::{
+    condition::Condition,
     definition::{
         AgentMatch, ApprovalTimes, BodyRetention, CredentialDef, CredentialSource, CustomDetector,
         CustomFactor, DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef,
         PolicyDef, RiskDef, RuleDef,
     },
+    detect::Detectors,
     glob::{GlobError, MethodGlob, ResourceGlob},
     groups,
     mask::FieldPath,
+    risk::{FACTORS, is_factor},
 };
 
 use crate::{FieldError, FieldErrors, duration::parse_duration, selector, similar::nearest};
@@ -294,7 +297,10 @@ fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
             effect: effect(rule.effect),
             methods,
             resources,
-            when: rule.when.clone(),
+            when: rule
+                .when
+                .as_deref()
+                .and_then(|text| condition(text, &format!("{path}.when"), errors).map(|_| text.to_owned())),
             message: rule.message.clone(),
             approval: rule
                 .approval
@@ -342,6 +348,19 @@ fn group_hint(name: &str) -> String {
         "`kubectl turnpike explain group:` lists them".to_owned()
     } else {
         format!("there are {}", of_service.join(", "))
+    }
+}
+
+/// Compiles a condition; the text is what is kept.
+fn condition(text: &str, path: &str, errors: &mut Errors) -> Option<Condition> {
+    match Condition::compile(text) {
+        Ok(condition) => Some(condition),
+        Err(error) => {
+            errors
+                .0
+                .push(FieldError::new(path, error.message).at(error.line, error.column));
+            None
+        }
     }
 }
 
@@ -409,6 +428,14 @@ fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
             points: points(f.points, format!("spec.risk.factors[{i}].points")),
         })
         .collect();
+    for name in risk.weights.keys().filter(|name| !is_factor(name)) {
+        let known = FACTORS.iter().map(|f| f.name);
+        let hint = nearest(name, known).map_or_else(String::new, |n| format!("; did you mean {n}?"));
+        errors.add(
+            format!("spec.risk.weights.{name}"),
+            format!("there is no built-in factor of this name{hint}"),
+        );
+    }
     match (approve_above, deny_above) {
         (None, None) => errors.add(
             "spec.risk",
@@ -422,6 +449,13 @@ fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
     }
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, factor) in risk.factors.iter().enumerate() {
+        let path = format!("spec.risk.factors[{i}].when");
+        if condition(&factor.when, &path, errors).is_some_and(|c| c.reads().risk) {
+            errors.add(
+                path,
+                "a factor of the risk cannot name risk: it would depend on itself",
+            );
+        }
         if let Some(first) = seen.insert(&factor.name, i) {
             errors.add(
                 format!("spec.risk.factors[{i}].name"),
@@ -493,6 +527,17 @@ fn outbound(secrets: &crds::Secrets, errors: &mut Errors) -> Option<OutboundDef>
             );
         }
     }
+    for (i, detector) in secrets.detectors.iter().enumerate() {
+        let custom = custom_detector(detector);
+        let path = format!("spec.secrets.detectors[{i}].pattern");
+        if let Err(error) = Detectors::new(std::slice::from_ref(&custom)) {
+            let wrong = FieldError::new(path, error.reason.to_string());
+            errors.0.push(match error.column().map(u32::try_from) {
+                Some(Ok(column)) => wrong.at(1, column),
+                _ => wrong,
+            });
+        }
+    }
     let approval = secrets
         .approval
         .as_ref()
@@ -502,16 +547,16 @@ fn outbound(secrets: &crds::Secrets, errors: &mut Errors) -> Option<OutboundDef>
         requests,
         unscannable,
         approval,
-        detectors: secrets
-            .detectors
-            .iter()
-            .map(|d| CustomDetector {
-                name: d.name.clone(),
-                pattern: d.pattern.clone(),
-                keywords: d.keywords.clone(),
-            })
-            .collect(),
+        detectors: secrets.detectors.iter().map(custom_detector).collect(),
     })
+}
+
+fn custom_detector(detector: &crds::SecretDetector) -> CustomDetector {
+    CustomDetector {
+        name: detector.name.clone(),
+        pattern: detector.pattern.clone(),
+        keywords: detector.keywords.clone(),
+    }
 }
 
 fn masks(secrets: &crds::Secrets, errors: &mut Errors) -> Vec<MaskDef> {

@@ -105,10 +105,6 @@ fn facts(method: &'static str, name: &str) -> (Caller, [Call; 1]) {
 fn thousand_policies(bencher: Bencher<'_, '_>, (method, name): (&'static str, &str)) {
     let set = PolicySet::new(policies());
     let (caller, calls) = facts(method, name);
-    let facts = Facts {
-        caller: &caller,
-        calls: &calls,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let facts = Facts::of(&caller, &calls, Timestamp::UNIX_EPOCH);
     bencher.bench_local(|| black_box(decide(black_box(&set), black_box(&facts))));
 }

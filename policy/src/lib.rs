@@ -21,6 +21,7 @@ pub mod grpc;
 pub mod mask;
 pub mod request;
 pub mod risk;
+mod scores;
 pub mod secrets;
 pub mod set;
 pub mod storage_body;

@@ -1,92 +1,21 @@
-//! How policies combine: tables, and properties over generated policies.
+//! How policies combine, in tables.
+
+mod making;
 
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
-use proptest::{prelude::*, test_runner::TestRunner};
 use turnpike_policy::{
     Facts, PolicyDef, PolicySet, Verdict,
-    call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
+    call::{Call, Scope},
     caller::{Caller, Identity},
     decide,
     decide::{Approval, ApprovedRule, Basis, Denial, Stale, resume},
-    definition::{
-        AgentMatch, ApprovalTimes, CredentialDef, Effect, ImpersonateDef, LimitsDef, Mode, RuleDef,
-    },
+    definition::{AgentMatch, CredentialDef, Effect, ImpersonateDef, Mode, RuleDef},
     digest::CallDigester,
-    glob::{MethodGlob, ResourceGlob},
 };
 
-fn caller(namespace: &str, name: &str) -> Caller {
-    Caller {
-        identity: Identity::ServiceAccount {
-            namespace: namespace.into(),
-            name: name.into(),
-        },
-        issuer: "https://issuer.test".into(),
-        session: "s".into(),
-        pod: None,
-    }
-}
-
-fn call(method: &'static str, resources: &[(&str, Scope)]) -> Call {
-    Call {
-        method,
-        index: MethodIndex(0),
-        api: "storage",
-        version: "v1",
-        traits: Traits::READ,
-        transport: Transport::Rest,
-        resources: resources
-            .iter()
-            .map(|(name, scope)| Resource {
-                name: (*name).to_owned(),
-                project: None,
-                location: None,
-                kind: "objects",
-                id: None,
-                scope: *scope,
-            })
-            .collect(),
-    }
-}
-
-fn rule(name: &str, effect: Effect, methods: &[&str], resources: &[&str]) -> RuleDef {
-    RuleDef {
-        name: name.into(),
-        effect,
-        methods: methods.iter().map(|m| MethodGlob::parse(m).unwrap()).collect(),
-        resources: resources
-            .iter()
-            .map(|r| ResourceGlob::parse(r).unwrap())
-            .collect(),
-        when: None,
-        message: None,
-        approval: ApprovalTimes::default(),
-    }
-}
-
-fn policy(namespace: &str, name: &str, agent: &str, rules: Vec<RuleDef>) -> PolicyDef {
-    PolicyDef {
-        namespace: namespace.into(),
-        name: name.into(),
-        uid: format!("uid-{namespace}-{name}"),
-        generation: 1,
-        mode: Mode::Enforce,
-        suspend: false,
-        agents: vec![AgentMatch::ServiceAccount {
-            namespace: Some(namespace.into()),
-            name: Some(agent.into()),
-        }],
-        credential: None,
-        rules,
-        risk: None,
-        limits: LimitsDef::default(),
-        outbound: None,
-        masks: vec![],
-        record_bodies: None,
-    }
-}
+use making::{call, caller, policy, rule};
 
 /// The verdict and the rules that matched, as text.
 fn outcome(
@@ -95,14 +24,7 @@ fn outcome(
     calls: &[Call],
 ) -> (String, Vec<String>, Option<Effect>) {
     let set = PolicySet::new(policies);
-    let decision = decide(
-        &set,
-        &Facts {
-            caller,
-            calls,
-            now: Timestamp::UNIX_EPOCH,
-        },
-    );
+    let decision = decide(&set, &Facts::of(caller, calls, Timestamp::UNIX_EPOCH));
     let name = |id| {
         let r = set.rule(id);
         format!("{}/{}/{}", r.policy.namespace, r.policy.name, r.rule.name)
@@ -111,11 +33,19 @@ fn outcome(
         Verdict::Allow(_) => "allow".to_owned(),
         Verdict::Hold(hold) => format!(
             "hold {}",
-            hold.rules.iter().map(|r| name(*r)).collect::<Vec<_>>().join(" ")
+            hold.grounds
+                .iter()
+                .map(|g| {
+                    let policy = set.policy(g.policy(&set));
+                    format!("{}/{}/{}", policy.namespace, policy.name, g.name(&set))
+                })
+                .collect::<Vec<_>>()
+                .join(" ")
         ),
         Verdict::Deny(Denial::Rule(id)) => format!("deny {}", name(*id)),
         Verdict::Deny(Denial::NothingMatched { call, resource }) => format!("nothing {call}.{resource}"),
         Verdict::Deny(Denial::CredentialConflict(a, b)) => format!("conflict {} {}", name(*a), name(*b)),
+        Verdict::Deny(other) => format!("{other:?}"),
     };
     let hits = decision
         .hits
@@ -562,16 +492,7 @@ fn an_approval_lets_pass_exactly_what_was_asked_for() {
     };
     let try_with = |policies: Vec<PolicyDef>, body: &[u8], now: Timestamp| {
         let set = PolicySet::new(policies);
-        match resume(
-            &set,
-            &Facts {
-                caller: &who,
-                calls: &get,
-                now,
-            },
-            &digest(body),
-            &approval,
-        ) {
+        match resume(&set, &Facts::of(&who, &get, now), &digest(body), &approval) {
             Ok(permit) => format!("{:?}", permit.basis()),
             Err(Stale::PolicyChanged(_)) => "PolicyChanged".into(),
             Err(stale) => format!("{stale:?}"),
@@ -601,185 +522,4 @@ fn an_approval_lets_pass_exactly_what_was_asked_for() {
     );
     assert!(try_with(vec![asks(), deny], b"body", now).starts_with("Denied(Rule"));
     assert!(try_with(vec![], b"body", now).starts_with("Denied(NothingMatched"));
-}
-
-fn any_rule() -> impl Strategy<Value = RuleDef> {
-    let effect = prop_oneof![
-        Just(Effect::Allow),
-        Just(Effect::RequireApproval),
-        Just(Effect::Deny)
-    ];
-    let method = prop_oneof![
-        Just("**"),
-        Just("storage.**"),
-        Just("storage.objects.*"),
-        Just("**.get"),
-        Just("storage.objects.get"),
-        Just("*.objects.g*"),
-        Just("compute.**")
-    ];
-    let resource = prop_oneof![
-        3 => Just("**"),
-        1 => Just("projects/_/**"),
-        1 => Just("projects/_/buckets/acme/**"),
-        1 => Just("projects/_/buckets/a*/**"),
-        1 => Just("projects/*/buckets/acme/objects/a"),
-        1 => Just("projects/_/buckets/other/**"),
-        1 => Just("projects/acme/buckets/*"),
-        1 => Just("projects/acme-*/**/a"),
-        1 => Just("projects/12/**"),
-        1 => Just("projects/1*/**"),
-        1 => Just("*/_/**/a")
-    ];
-    (
-        "[a-z]{3}",
-        effect,
-        prop::collection::vec(method, 1..3),
-        prop::collection::vec(resource, 0..3),
-    )
-        .prop_map(|(name, effect, methods, resources)| rule(&name, effect, &methods, &resources))
-}
-
-fn any_policies() -> impl Strategy<Value = Vec<PolicyDef>> {
-    let one = (
-        prop::collection::vec(any_rule(), 0..5),
-        any::<bool>(),
-        prop_oneof![Just("coder"), Just("other")],
-    );
-    prop::collection::vec(one, 0..5).prop_map(|list| {
-        list.into_iter()
-            .enumerate()
-            .map(|(i, (rules, dry, agent))| {
-                let mut p = policy("agents", &format!("p{i}"), agent, rules);
-                p.mode = if dry { Mode::DryRun } else { Mode::Enforce };
-                p
-            })
-            .collect()
-    })
-}
-
-/// Names with and without segments that stand for many.
-fn any_resource() -> impl Strategy<Value = (&'static str, Scope)> {
-    let name = prop_oneof![
-        10 => Just(OBJECT.0),
-        1 => Just("projects/-/buckets/acme/objects/a"),
-        1 => Just("projects/_/buckets/-/objects/a"),
-        1 => Just("projects/_/buckets/acme/objects/-"),
-        1 => Just("projects/-/buckets/-"),
-        1 => Just("projects/12/buckets/acme"),
-        1 => Just("projects/13/buckets/acme/objects/a"),
-        1 => Just("-/12/buckets/other"),
-        1 => Just("projects/_/buckets/12"),
-        1 => Just("projects/acme"),
-        1 => Just("projects/-"),
-    ];
-    (
-        name,
-        prop_oneof![5 => Just(Scope::Exact), 1 => Just(Scope::Below)],
-    )
-}
-
-/// The rules of combination, said in the plainest way.
-fn by_the_book(policies: &[PolicyDef], agent: &str, call: &Call) -> Effect {
-    let matching = policies
-        .iter()
-        .filter(|p| p.mode == Mode::Enforce && p.agents == policy("agents", "", agent, vec![]).agents)
-        .flat_map(|p| &p.rules)
-        .filter(|r| r.methods.iter().any(|m| m.matches(call.method)))
-        .filter(|r| {
-            let (name, scope) = (&call.resources[0].name, call.resources[0].scope);
-            let is_under = |g: &ResourceGlob| names_resource(g.as_str(), name, scope, r.effect);
-            r.resources.is_empty() || r.resources.iter().any(is_under)
-        })
-        .map(|r| r.effect);
-    matching.max().unwrap_or(Effect::Deny)
-}
-
-/// Whether a rule with such a glob is about a resource. Of names that stand for many, a rule that allows has
-/// to cover all and one that restricts has to cover any.
-fn names_resource(glob: &str, name: &str, scope: Scope, effect: Effect) -> bool {
-    let glob: Vec<_> = glob.split('/').collect();
-    let mut name: Vec<_> = name.split('/').collect();
-    let all = effect == Effect::Allow;
-    match scope {
-        Scope::Exact => segments_fit(&glob, "", &name, all),
-        Scope::Below if all => glob.last() == Some(&"**") && segments_fit(&glob, "", &name, all),
-        // Below it are names with any further segments, and no glob here has more than these.
-        Scope::Below => (0..8).any(|_| {
-            let fits = segments_fit(&glob, "", &name, all);
-            name.push("-");
-            fits
-        }),
-    }
-}
-
-fn segments_fit(glob: &[&str], before: &str, name: &[&str], all: bool) -> bool {
-    match (glob, name) {
-        ([], []) => true,
-        (["**", rest @ ..], _) => {
-            segments_fit(rest, before, name, all)
-                || name
-                    .split_first()
-                    .is_some_and(|(first, others)| segments_fit(glob, first, others, all))
-        }
-        ([pattern, rest @ ..], [segment, others @ ..]) => {
-            let many = *segment == "-" || (before == "projects" && segment.parse::<u64>().is_ok());
-            let fits = match pattern.split_once('*') {
-                _ if many && !all => true,
-                None => pattern == segment,
-                Some(("", "")) => true,
-                Some(_) if many => false,
-                Some((start, end)) => segment.strip_prefix(start).is_some_and(|s| s.ends_with(end)),
-            };
-            fits && segments_fit(rest, segment, others, all)
-        }
-        _ => false,
-    }
-}
-
-/// Cases of the property; `PROPTEST_CASES` raises it.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(2_000)
-}
-
-#[test]
-fn the_index_decides_as_the_book_does() {
-    let mut runner = TestRunner::new(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases())
-    });
-    let mut verdicts = std::collections::BTreeMap::<String, u32>::new();
-    let counted = std::cell::RefCell::new(&mut verdicts);
-    runner
-        .run(
-            &(any_policies(), any_resource(), any::<bool>()),
-            |(policies, resource, reversed)| {
-                let who = caller("agents", "coder");
-                let get = [call("storage.objects.get", &[resource])];
-                let expected = by_the_book(&policies, "coder", &get[0]);
-                let mut given = policies;
-                if reversed {
-                    given.reverse();
-                }
-                let set = PolicySet::new(given);
-                let facts = Facts {
-                    caller: &who,
-                    calls: &get,
-                    now: Timestamp::UNIX_EPOCH,
-                };
-                prop_assert_eq!(decide(&set, &facts).verdict.effect(), expected);
-                *counted.borrow_mut().entry(format!("{expected:?}")).or_default() += 1;
-                Ok(())
-            },
-        )
-        .unwrap();
-    // A generator that made only one kind of verdict would prove nothing.
-    assert!(
-        verdicts.len() == 3 && verdicts.values().all(|n| *n > cases() / 50),
-        "{verdicts:?}"
-    );
-    println!("policy: {} cases {verdicts:?}, 0 counterexamples", cases());
 }

@@ -199,11 +199,8 @@ fn decided(set: &PolicySet, caller: &Caller) -> (Effect, Vec<String>) {
         transport: Transport::Rest,
         resources: smallvec::SmallVec::new(),
     };
-    let facts = Facts {
-        caller,
-        calls: &[call],
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let calls = [call];
+    let facts = Facts::of(caller, &calls, Timestamp::UNIX_EPOCH);
     let decision = decide(set, &facts);
     let name = |h: &turnpike_policy::set::Hit| {
         let found = set.rule(h.rule);

@@ -295,11 +295,7 @@ fn assuming(policies: &[PolicyDef], truths: Truths) -> PolicySet {
 
 /// Effect and credential.
 fn decided(set: &PolicySet, caller: &Caller, call: &Call) -> (Effect, String) {
-    let facts = Facts {
-        caller,
-        calls: std::slice::from_ref(call),
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let facts = Facts::of(caller, std::slice::from_ref(call), Timestamp::UNIX_EPOCH);
     let verdict = decide(set, &facts).verdict;
     let credential = match &verdict {
         turnpike_policy::Verdict::Allow(permit) => format!("{:?}", permit.credential()),

@@ -7,18 +7,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
 use serde_json::{Value, json};
 use turnpike_audit::{Stage, Verdict as Recorded};
-use turnpike_crds::{AgentIdentity, ApprovalRequest, ApprovalRequestSpec, CallSummary, PolicyReference};
+use turnpike_crds::{
+    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, CallSummary, PolicyReference, RiskShare,
+    RiskSummary, SecretFinding,
+};
 use turnpike_policy::{
-    Facts, Permit,
+    Permit,
     caller::{Caller, Identity},
     decide::{Hold, Stale, resume},
     digest::{CallDigest, CallDigester},
+    risk::Score,
 };
 
 use crate::{
     body::RequestBody,
     charge,
     egress::Canonical,
+    findings::Finding,
     gate::{Held, StoreError, Waited, approval_of},
     grpc::Deadline,
     inflight::Line,
@@ -30,12 +35,15 @@ use crate::{
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
     shape::whole,
+    sight::Sight,
 };
 
 /// A decision to hold, and the policies that made it.
 pub(crate) struct Wanted<'a> {
     pub(crate) hold: Hold,
     pub(crate) in_force: &'a InForce,
+    /// What the decision saw.
+    pub(crate) sight: &'a Sight,
     /// When the agent stops waiting, where it says so.
     pub(crate) deadline: Option<Deadline>,
     /// What it takes of the agent's limits.
@@ -132,7 +140,7 @@ pub(crate) async fn hold(
         }
     };
     note(record, &approved);
-    let permit = decide_again(gateway, record, caller, &digest, &approved)?;
+    let permit = decide_again(gateway, record, caller, wanted.sight, &digest, &approved)?;
     // Last, because what is refused from here on would leave the approval spent.
     wanted.line.look()?;
     wanted.toll.approved(Instant::now()).map_err(exceeded)?;
@@ -174,21 +182,21 @@ fn decide_again(
     gateway: &Gateway,
     record: &mut CallRecord,
     caller: &Caller,
+    sight: &Sight,
     digest: &CallDigest,
     approved: &ApprovalRequest,
 ) -> Result<Permit, Refused> {
     let approval = approval_of(approved).map_err(|e| Refusal::denied("APPROVAL_MALFORMED", e.to_string()))?;
     let in_force = gateway.policies.load().clone();
-    let facts = Facts {
-        caller,
-        calls: &record.calls,
-        now: Timestamp::now(),
-    };
+    let seen = sight.view();
+    let facts = seen.facts(caller, &record.calls, Timestamp::now());
     let resumed = resume(&in_force.set, &facts, digest, &approval);
+    // The rules that matched before belong to the set of before.
+    let decision = turnpike_policy::decide(&in_force.set, &facts);
     record.set = Some(in_force.set.clone());
     record.policy_digest = Some(in_force.digest.clone());
-    // The rules that matched before belong to the set of before.
-    record.hits = turnpike_policy::decide(&in_force.set, &facts).hits;
+    record.hits = decision.hits;
+    record.risk = decision.risk;
     resumed.map_err(|stale| {
         let again = "Make the same call again to ask anew.";
         Box::new(match stale {
@@ -199,15 +207,15 @@ fn decide_again(
             Stale::Expired => {
                 named(Refusal::denied("APPROVAL_EXPIRED", format!("The approval was not used in time. {again}")), approved)
             }
-            Stale::PolicyChanged(id) => {
-                let rule = in_force.set.rule(id);
+            Stale::PolicyChanged(ground) => {
+                let policy = in_force.set.policy(ground.policy(&in_force.set));
                 named(
                     Refusal::denied(
                         "APPROVAL_SUPERSEDED",
                         format!(
-                            "The policies changed since the approval was asked for: rule {:?} of policy {}/{} wants a \
+                            "The policies changed since the approval was asked for: {:?} of policy {}/{} wants a \
                              new one. {again}",
-                            rule.rule.name, rule.policy.namespace, rule.policy.name
+                            ground.name(&in_force.set), policy.namespace, policy.name
                         ),
                     ),
                     approved,
@@ -252,16 +260,16 @@ fn describe(
     let set = &wanted.in_force.set;
     let mut policies: Vec<PolicyReference> = wanted
         .hold
-        .rules
+        .grounds
         .iter()
-        .map(|id| {
-            let found = set.rule(*id);
+        .map(|ground| {
+            let policy = set.policy(ground.policy(set));
             PolicyReference {
-                namespace: found.policy.namespace.clone(),
-                name: found.policy.name.clone(),
-                uid: found.policy.uid.clone(),
-                generation: found.policy.generation,
-                rule: found.rule.name.clone(),
+                namespace: policy.namespace.clone(),
+                name: policy.name.clone(),
+                uid: policy.uid.clone(),
+                generation: policy.generation,
+                rule: ground.name(set).to_owned(),
             }
         })
         .collect();
@@ -307,14 +315,37 @@ fn describe(
                 body_bytes: i64::try_from(body_bytes).unwrap_or(i64::MAX),
             },
             policies,
-            risk: None,
-            findings: Vec::new(),
+            risk: record.risk.as_ref().map(shown_risk),
+            findings: record.findings.iter().map(shown_finding).take(64).collect(),
             digest: digest.to_string(),
             expires_at: Time(Timestamp::UNIX_EPOCH),
         },
         digest,
         hold_for: Duration::from_millis(wanted.hold.times.hold_for_ms),
         expires_after: Duration::from_millis(wanted.hold.times.expires_after_ms),
+    }
+}
+
+fn shown_risk(score: &Score) -> RiskSummary {
+    RiskSummary {
+        score: i32::from(score.total),
+        factors: score
+            .shares
+            .iter()
+            .take(64)
+            .map(|share| RiskShare {
+                name: share.factor.clone().into_owned(),
+                points: i32::from(share.points),
+                reason: shortened(&share.words, SHOWN_VALUE - 64),
+            })
+            .collect(),
+    }
+}
+
+fn shown_finding(finding: &Finding) -> SecretFinding {
+    SecretFinding {
+        kind: finding.kind.clone(),
+        place: shortened(&finding.place, 900),
     }
 }
 

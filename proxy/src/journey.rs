@@ -13,14 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use smallvec::SmallVec;
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_policy::{
-    Facts, Permit, Verdict,
+    Permit, Verdict,
     call::{Call, Traits},
     caller::Caller,
     canonical::Alt,
     catalog::Catalog,
-    decide,
     decide::Denial,
     grpc::GrpcCatalog,
+    set::PolicyId,
 };
 use uuid::Uuid;
 
@@ -33,9 +33,11 @@ use crate::{
     egress::{Canonical, Egress, EgressError, Outbound, Within},
     gate::Gate,
     grpc::{self, Descriptors},
+    history::History,
     hold,
     identity::{Identifier, IdentityError, bearer},
     inflight::{Line, Upload, Watch},
+    judge::{Case, judge},
     kept::Keeper,
     limits::Ledger,
     metrics::Metrics,
@@ -90,6 +92,8 @@ pub struct Gateway {
     pub sealer: Sealer,
     /// Keeps bodies whole.
     pub keeper: Keeper,
+    /// What agents did before.
+    pub history: History,
     /// Holds calls.
     pub gate: Gate,
     /// Writes records.
@@ -192,6 +196,9 @@ fn arrive(gateway: &Gateway, connection: &Connection, request: &Request<Incoming
         policy_digest: None,
         hits: SmallVec::new(),
         would: None,
+        risk: None,
+        findings: Vec::new(),
+        unscannable: None,
         verdict: Recorded::Deny,
         reason: "UNDECIDED",
         message: None,
@@ -254,20 +261,22 @@ async fn clear_caller(
     } = shaped;
     record.calls = calls;
 
-    let in_force = gateway.policies.load().clone();
-    record.set = Some(in_force.set.clone());
-    record.policy_digest = Some(in_force.digest.clone());
     line.look()?;
-    let facts = Facts {
-        caller: &caller,
-        calls: &record.calls,
-        now: Timestamp::now(),
-    };
-    let decision = decide(&in_force.set, &facts);
-    record.hits = decision.hits;
-    record.would = decision.would;
-
-    let (permit, body, toll, in_force) = match decision.verdict {
+    let (mut case, mut verdict) = judge(gateway, record, &caller, &mut canonical, body, &form).await?;
+    if matches!(verdict, Verdict::Hold(_)) {
+        holdable(&form)?;
+        // Whoever approves sees the body, and what is in it may be worse than what was known without it.
+        verdict = case
+            .look_closer(gateway, record, &caller, &mut canonical, &form)
+            .await?;
+    }
+    let Case {
+        sight,
+        body,
+        in_force,
+        ..
+    } = case;
+    let (permit, body, toll, in_force) = match verdict {
         Verdict::Deny(denial) => return Err(Box::new(denied(&in_force, record, denial, &caller))),
         Verdict::Allow(permit) => {
             record.reason = "RULE_ALLOWED";
@@ -276,22 +285,8 @@ async fn clear_caller(
         }
         Verdict::Hold(wanted) => {
             let deadline = match &form {
-                Form::Grpc(call) if call.both_ways => {
-                    return Err(Box::new(Refusal::denied(
-                        "STREAM_NOT_HELD",
-                        "The call needs an approval, which covers all that is sent, and messages of this method go both \
-                         ways at once. Use a method of the API that takes one request.",
-                    )));
-                }
                 Form::Grpc(call) => call.deadline,
-                Form::Session | Form::Signed => {
-                    return Err(Box::new(Refusal::denied(
-                        "UPLOAD_SESSION_NOT_HELD",
-                        "The call needs an approval, which covers all that is sent, and a session or a signed URL takes \
-                         its content later. Upload it in one request (uploadType=multipart or media).",
-                    )));
-                }
-                Form::Plain | Form::Xml | Form::Rpc(_) | Form::Batch(_) => None,
+                _ => None,
             };
             let hold_for = Duration::from_millis(wanted.times.hold_for_ms);
             let about = (&form, &body);
@@ -299,6 +294,7 @@ async fn clear_caller(
             let mut held = hold::Wanted {
                 hold: wanted,
                 in_force: &in_force,
+                sight: &sight,
                 deadline,
                 toll: &mut toll,
                 line,
@@ -311,6 +307,7 @@ async fn clear_caller(
     };
     let body = restored(gateway, &caller, &record.calls, body).await?;
     let body = Upload::watched(body, line, toll);
+    gateway.history.used(&caller, &record.calls);
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
     gateway.metrics.decided("allow", record.reason);
@@ -322,6 +319,23 @@ async fn clear_caller(
         in_force,
         form,
     })
+}
+
+/// Whether a call in this form can wait for a person, who approves all that is sent.
+fn holdable(form: &Form) -> Result<(), Refused> {
+    match form {
+        Form::Grpc(call) if call.both_ways => Err(Box::new(Refusal::denied(
+            "STREAM_NOT_HELD",
+            "The call needs an approval, which covers all that is sent, and messages of this method go both ways at \
+             once. Use a method of the API that takes one request.",
+        ))),
+        Form::Session | Form::Signed => Err(Box::new(Refusal::denied(
+            "UPLOAD_SESSION_NOT_HELD",
+            "The call needs an approval, which covers all that is sent, and a session or a signed URL takes its content \
+             later. Upload it in one request (uploadType=multipart or media).",
+        ))),
+        Form::Grpc(_) | Form::Plain | Form::Xml | Form::Rpc(_) | Form::Batch(_) => Ok(()),
+    }
 }
 
 /// Who makes the request: its own bearer token, or what the connection was opened with. Where both prove
@@ -389,6 +403,66 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
             .with("policy", policy)
             .with("rule", rule.clone())
         }
+        Denial::Suspended(id) => {
+            let policy = policy_name(in_force, id);
+            Refusal::denied(
+                "AGENT_SUSPENDED",
+                format!(
+                    "Turnpike refuses every call of {}: policy {policy} suspends it. Ask the owner of the policy.",
+                    caller.name()
+                ),
+            )
+            .with("policy", policy)
+        }
+        Denial::Risk { policy, score, most } => {
+            let policy = policy_name(in_force, policy);
+            let why: Vec<String> = record
+                .risk
+                .iter()
+                .flat_map(|r| &r.shares)
+                .map(|share| format!("{} {}", share.factor, share.points))
+                .collect();
+            Refusal::denied(
+                "RISK_DENIED",
+                format!(
+                    "Turnpike denies {method}: its risk of {score} ({}) is above the {most} that policy {policy} lets \
+                     pass.",
+                    why.join(", ")
+                ),
+            )
+            .with("policy", policy)
+            .with("risk", score.to_string())
+        }
+        Denial::Secrets(id) => {
+            let policy = policy_name(in_force, id);
+            let what: Vec<String> = record
+                .findings
+                .iter()
+                .map(|f| format!("{} at {}", f.kind, f.place))
+                .take(8)
+                .collect();
+            Refusal::denied(
+                "SECRET_IN_REQUEST",
+                format!(
+                    "Turnpike denies {method}: the request's body holds secrets ({}), and policy {policy} lets none out. \
+                     Take them out; let the workload read them from Secret Manager.",
+                    what.join(", ")
+                ),
+            )
+            .with("policy", policy)
+        }
+        Denial::Unscannable(id) => {
+            let policy = policy_name(in_force, id);
+            Refusal::denied(
+                "BODY_NOT_SCANNABLE",
+                format!(
+                    "Turnpike denies {method}: the request's body cannot be searched for secrets ({}), and policy \
+                     {policy} lets no such body pass.",
+                    record.unscannable.as_deref().unwrap_or("it was not read")
+                ),
+            )
+            .with("policy", policy)
+        }
         Denial::NothingMatched { call, resource } => {
             let call = record.calls.get(usize::from(call));
             let name = call
@@ -422,6 +496,11 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
         }
     };
     refusal.with("method", method)
+}
+
+fn policy_name(in_force: &InForce, id: PolicyId) -> String {
+    let policy = in_force.set.policy(id);
+    format!("{}/{}", policy.namespace, policy.name)
 }
 
 /// Makes the record durable, mints the credential, sends, and passes the answer on.

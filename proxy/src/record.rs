@@ -13,17 +13,20 @@ use std::{
 use jiff::Timestamp;
 use smallvec::SmallVec;
 use turnpike_audit::{
-    Actor, ApiCall, ApprovalRef, DecisionRecord, EncodeError, Event, ResourceRef, RuleHit, Stage, Verdict,
+    Actor, ApiCall, ApprovalRef, DecisionRecord, EncodeError, Event, FindingRef, ResourceRef, RiskFactorRef,
+    RiskRef, RuleHit, Stage, Verdict,
 };
 use turnpike_policy::{
     PolicySet,
     call::{Call, Traits, Transport},
     caller::{Caller, Identity},
     definition::{CredentialDef, CredentialSource, Effect, Mode},
-    set::{Hit, Hits},
+    risk::Score,
+    set::{Hit, HitCondition, Hits},
 };
 use uuid::Uuid;
 
+use crate::findings::Finding;
 use crate::spool::{Receipt, Spool, SpoolError};
 
 /// Writes events of this replica.
@@ -105,6 +108,12 @@ pub struct CallRecord {
     pub hits: Hits,
     /// What DryRun policies would have done, where that differs.
     pub would: Option<Effect>,
+    /// How risky the call is, where that was asked for.
+    pub risk: Option<Score>,
+    /// Secrets that were found in the request's body.
+    pub findings: Vec<Finding>,
+    /// Why some of the body could not be searched for them.
+    pub unscannable: Option<String>,
     /// What was decided.
     pub verdict: Verdict,
     /// Reason code.
@@ -183,10 +192,33 @@ impl CallRecord {
                             Mode::Enforce => "Enforce",
                             Mode::DryRun => "DryRun",
                         },
+                        condition: match hit.condition {
+                            HitCondition::None => None,
+                            HitCondition::Holds => Some("holds"),
+                            HitCondition::Failed => Some("failed"),
+                        },
                     }
                 })
                 .collect(),
         };
+        let factors: SmallVec<[RiskFactorRef<'_>; 8]> = self
+            .risk
+            .iter()
+            .flat_map(|score| &score.shares)
+            .map(|share| RiskFactorRef {
+                name: &share.factor,
+                points: share.points,
+            })
+            .collect();
+        let findings: SmallVec<[FindingRef<'_>; 2]> = self
+            .findings
+            .iter()
+            .map(|f| FindingRef {
+                kind: &f.kind,
+                place: &f.place,
+                hash: &f.hash,
+            })
+            .collect();
         let decided_by: SmallVec<[&str; 2]> = self
             .approval
             .iter()
@@ -227,6 +259,12 @@ impl CallRecord {
                     reason: a.reason.as_deref(),
                 }),
                 would: self.would.map(verdict_of).filter(|w| *w != self.verdict),
+                risk: self.risk.as_ref().map(|score| RiskRef {
+                    score: score.total,
+                    factors: &factors,
+                }),
+                findings: &findings,
+                unscannable: self.unscannable.as_deref(),
                 message: self.message.as_deref(),
                 credential: self.credential.as_deref().map(credential_name),
                 policy_digest: self.policy_digest.as_deref(),

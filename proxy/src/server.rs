@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use prometheus::Registry;
 use rustls::crypto::CryptoProvider;
 use tokio::{net::TcpListener, sync::watch};
@@ -17,6 +18,7 @@ use crate::{
     egress::{Dialer, Egress, Pool},
     gate::{ApprovalStore, Gate, hub::Hub},
     grpc::Descriptors,
+    history::History,
     identity::{Identifier, Issuers, TokenReviewer},
     journey::{ApproveHint, Gateway, Limits},
     kept::{Keeper, KeeperConfig},
@@ -84,6 +86,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     let recordings = Recordings::new(config.audit.dir.join("recordings"));
     tokio::spawn(recordings.clone().sweep());
     let gateway = Arc::new(Gateway {
+        history: History::new(Timestamp::now()),
         catalog,
         grpc,
         descriptors,

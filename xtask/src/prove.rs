@@ -46,9 +46,9 @@ const CLAIMS: &[Claim] = &[
     },
     Claim {
         name: "policy",
-        tests: &["-p", "turnpike-policy", "--test", "decide"],
+        tests: &["-p", "turnpike-policy", "--test", "properties"],
         filter: &[],
-        environment: &[("PROPTEST_CASES", "100000")],
+        environment: &[("PROPTEST_CASES", "20000")],
         needs_set_up: false,
     },
     Claim {

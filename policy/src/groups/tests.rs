@@ -1,3 +1,5 @@
+//! Groups cover what they say, over the whole catalogue.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -286,7 +288,7 @@ fn rules_with_groups_match_their_methods_and_no_others() {
         };
         let found = |index| -> BTreeSet<String> {
             let mut hits = Hits::new();
-            set.collect(&caller, &call(index), (0, 0), &mut hits);
+            set.candidates(&caller, &call(index), (0, 0), &mut |hit| hits.push(hit));
             hits.iter().map(|hit| set.globs(hit).0.to_owned()).collect()
         };
         let wanted: BTreeSet<String> = groups()

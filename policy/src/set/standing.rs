@@ -2,7 +2,7 @@
 //!
 //! It says what policies say, and counts nothing.
 
-use super::{PolicySet, selects};
+use super::{PolicyId, PolicySet, selects};
 use crate::{
     caller::Caller,
     definition::{LimitsDef, Mode, PolicyDef},
@@ -16,6 +16,11 @@ impl PolicySet {
 
     /// The policy that suspends the caller, in DryRun too; where several do, the first by namespace and name.
     pub fn suspended_by(&self, caller: &Caller) -> Option<&PolicyDef> {
+        self.suspender(caller).map(|id| self.policy(id))
+    }
+
+    /// The same by its number.
+    pub(crate) fn suspender(&self, caller: &Caller) -> Option<PolicyId> {
         if !self.suspends {
             return None;
         }
@@ -25,7 +30,7 @@ impl PolicySet {
                 found = Some(number);
             }
         });
-        self.policies.get(found? as usize)
+        found.map(PolicyId)
     }
 
     /// How much the caller may do: the lowest of each limit of the policies in force that select him.

@@ -199,12 +199,7 @@ pub(super) fn questions(found: &BTreeMap<&str, (bool, bool)>) -> Vec<Question> {
 }
 
 fn ask(set: &PolicySet, caller: &Caller, call: &Call) -> Decision {
-    let facts = Facts {
-        caller,
-        calls: std::slice::from_ref(call),
-        // Only conditions look at it, and there are none left.
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let facts = Facts::of(caller, std::slice::from_ref(call), Timestamp::UNIX_EPOCH);
     decide(set, &facts)
 }
 

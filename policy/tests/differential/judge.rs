@@ -100,10 +100,6 @@ pub(crate) fn effect(set: &PolicySet, calls: &[Call]) -> Effect {
         session: String::new(),
         pod: None,
     };
-    let facts = Facts {
-        caller: &caller,
-        calls,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let facts = Facts::of(&caller, calls, Timestamp::UNIX_EPOCH);
     decide(set, &facts).verdict.effect()
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prost_reflect::{DescriptorError, DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorError, DescriptorPool, MessageDescriptor, MethodDescriptor};
 
 /// Largest file of descriptors, unpacked: all of Google's together have 22 MB.
 const MOST_BYTES: u64 = 64 << 20;
@@ -62,9 +62,18 @@ impl Descriptors {
 
     /// What a method answers with; `service` and `method` as in the request's path.
     pub(crate) fn output(&self, service: &str, method: &str) -> Option<MessageDescriptor> {
+        self.method(service, method).map(|m| m.output())
+    }
+
+    /// What a method takes.
+    pub(crate) fn input(&self, service: &str, method: &str) -> Option<MessageDescriptor> {
+        self.method(service, method).map(|m| m.input())
+    }
+
+    fn method(&self, service: &str, method: &str) -> Option<MethodDescriptor> {
         let service = self.pool.get_service_by_name(service)?;
         let mut methods = service.methods();
-        methods.find(|m| m.name() == method).map(|m| m.output())
+        methods.find(|m| m.name() == method)
     }
 }
 

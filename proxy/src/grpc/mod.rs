@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use hyper::body::Incoming;
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
 use smallvec::SmallVec;
 use turnpike_policy::{
     call::Call,
@@ -62,6 +62,33 @@ pub(crate) struct GrpcCall {
     pub(crate) streams: bool,
     /// Whether messages go both ways at once, so that the request's end may wait for answers.
     pub(crate) both_ways: bool,
+    /// The one message of a method that takes one, and what it looks like, where a descriptor says.
+    message: Option<(Bytes, MessageDescriptor)>,
+}
+
+impl GrpcCall {
+    /// The JSON form of the request, where it is one message and every field of it is known: a field that no descriptor
+    /// tells of may mean anything.
+    pub(crate) fn request_json(&self) -> Option<serde_json::Value> {
+        let (bytes, descriptor) = self.message.as_ref()?;
+        let message = DynamicMessage::decode(descriptor.clone(), bytes.clone()).ok()?;
+        if !is_all_known(&message) {
+            return None;
+        }
+        serde_json::to_value(&message).ok()
+    }
+}
+
+fn is_all_known(message: &DynamicMessage) -> bool {
+    fn known(value: &Value) -> bool {
+        match value {
+            Value::Message(message) => is_all_known(message),
+            Value::List(items) => items.iter().all(known),
+            Value::Map(entries) => entries.values().all(known),
+            _ => true,
+        }
+    }
+    message.unknown_fields().next().is_none() && message.fields().all(|(_, value)| known(value))
 }
 
 /// Whether a request or an answer is gRPC.
@@ -109,7 +136,7 @@ pub(crate) async fn shape(
     let account = gateway.limits.read.account(&caller.name());
     let arriving = RequestBody::arriving(incoming, &record.request_bytes);
     let cap = gateway.limits.read_bytes;
-    let (calls, body) = if method.client_streaming() {
+    let (calls, body, only) = if method.client_streaming() {
         let mut messages = Messages::new(arriving, coding, cap, account);
         let first = tokio::time::timeout(gateway.limits.body_within, messages.next())
             .await
@@ -124,7 +151,11 @@ pub(crate) async fn shape(
             messages,
             first: Some(framed(&first)),
         };
-        (calls, RequestBody::rebuilt(later.into_body(), &Arc::default()))
+        (
+            calls,
+            RequestBody::rebuilt(later.into_body(), &Arc::default()),
+            None,
+        )
     } else {
         let whole = collect(arriving, cap, &account, gateway.limits.body_within)
             .await
@@ -141,7 +172,8 @@ pub(crate) async fn shape(
                 "the method takes one message, and there are more",
             ));
         }
-        (classify(&method, &message)?, RequestBody::whole(framed(&message)))
+        let body = RequestBody::whole(framed(&message));
+        (classify(&method, &message)?, body, Some(message))
     };
     prepare(&mut canonical, &parts.headers, &calls);
     let (service, name) = method.service_and_name();
@@ -151,6 +183,7 @@ pub(crate) async fn shape(
             deadline,
             streams: method.client_streaming() || method.server_streaming(),
             both_ways: method.client_streaming() && method.server_streaming(),
+            message: only.zip(gateway.descriptors.input(service, name)),
         })),
         canonical,
         body,

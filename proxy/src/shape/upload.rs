@@ -39,7 +39,7 @@ enum Kind {
 }
 
 /// Whether the body is, or announces, content that is stored as it is.
-pub(super) fn is_upload(target: &Target) -> bool {
+pub(crate) fn is_upload(target: &Target) -> bool {
     matches!(
         (target.segment(0), target.segment(1)),
         ("upload", _) | ("resumable", "upload")

@@ -1,0 +1,77 @@
+//! What has to be read of a request before it can be decided.
+
+use crate::{
+    call::Call,
+    caller::Caller,
+    definition::{Effect, Mode},
+    risk,
+    set::PolicySet,
+};
+
+/// What a decision looks at besides the call itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The body, as JSON.
+    pub body: Need,
+    /// What secrets the body holds.
+    pub search: Need,
+    /// Whether conditions are asked at all, which may name parameters and headers.
+    pub conditions: bool,
+}
+
+/// Whether something is needed, in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Nothing asks for it.
+    #[default]
+    No,
+    /// Only policies in DryRun ask for it: they must change no answer, so it is read where that can do no harm.
+    DryRun,
+    /// The decision takes it.
+    Yes,
+}
+
+impl Need {
+    fn by(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Yes,
+            Mode::DryRun => Self::DryRun,
+        }
+    }
+}
+
+impl PolicySet {
+    /// What has to be read before these calls can be decided.
+    pub fn needs(&self, caller: &Caller, calls: &[Call]) -> Needs {
+        let mut needs = Needs::default();
+        let telling = calls.iter().any(risk::body_matters);
+        for (c, call) in (0u16..).zip(calls) {
+            for (r, _) in (0u16..).zip(0..call.resources.len().max(1)) {
+                self.candidates(caller, call, (c, r), &mut |hit| {
+                    let Some(condition) = self.condition(hit.rule) else {
+                        return;
+                    };
+                    let reads = condition.reads();
+                    needs.conditions = true;
+                    if reads.body || (reads.risk && telling) {
+                        needs.body = needs.body.max(Need::by(self.rule(hit.rule).policy.mode));
+                    }
+                });
+            }
+        }
+        self.for_risk(caller, |id, policy| {
+            let factors = self.conditions.of_factors(id);
+            needs.conditions |= !factors.is_empty();
+            if telling || factors.iter().any(|f| f.reads().body) {
+                needs.body = needs.body.max(Need::by(policy.mode));
+            }
+        });
+        self.for_outbound(caller, |_, policy| {
+            let says = |o: &crate::definition::OutboundDef| o.requests.max(o.unscannable) > Effect::Allow;
+            if policy.outbound.as_ref().is_some_and(says) {
+                needs.search = needs.search.max(Need::by(policy.mode));
+            }
+        });
+        needs
+    }
+}

@@ -1,0 +1,138 @@
+//! The judging of a request: what policies ask to know of it is read, and then it is decided.
+//!
+//! Most calls are decided by what they are alone. A body is read whole only where a rule's condition, a risk or the
+//! search for secrets asks for it, or a person is about to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use jiff::Timestamp;
+use turnpike_policy::{
+    caller::Caller,
+    decide,
+    decide::{Decision, Verdict},
+    set::{Need, Needs},
+};
+
+use crate::{
+    body::RequestBody,
+    egress::Canonical,
+    journey::{Gateway, Refused},
+    policies::InForce,
+    record::CallRecord,
+    shape::{Form, whole},
+    sight::{MOST_READ, Seen, Sight, seen},
+};
+
+/// A request in front of its judge.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// What the decision saw.
+    pub(crate) sight: Sight,
+    /// Its body, read or not.
+    pub(crate) body: RequestBody,
+    /// The policies that decided.
+    pub(crate) in_force: Arc<InForce>,
+    now: Timestamp,
+}
+
+/// Decides a request, whose calls stand in the record.
+///
+/// # Errors
+/// The refusal to answer with: what policies ask to know cannot be read.
+pub(crate) async fn judge(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    caller: &Caller,
+    canonical: &mut Canonical,
+    body: RequestBody,
+    form: &Form,
+) -> Result<(Case, Verdict), Refused> {
+    let now = Timestamp::now();
+    let in_force = gateway.policies.load().clone();
+    record.set = Some(in_force.set.clone());
+    record.policy_digest = Some(in_force.digest.clone());
+    let pace = gateway.history.note(caller, &record.calls, now);
+    let needs = in_force.set.needs(caller, &record.calls);
+    let mut sight = Sight::new(canonical, pace, needs.conditions);
+    sight.size = body.size_hint().exact();
+    let mut case = Case {
+        sight,
+        body,
+        in_force,
+        now,
+    };
+    if case.body.is_end_stream() {
+        case.sight.body = Seen::Absent;
+    } else if wanted(&needs, case.sight.size) {
+        case.read(gateway, record, caller, canonical, form).await?;
+    }
+    let verdict = case.decide(record, caller);
+    Ok((case, verdict))
+}
+
+/// Whether the body is to be read before the decision. For policies in DryRun only where that cannot fail for its
+/// size: they change no answer.
+fn wanted(needs: &Needs, size: Option<u64>) -> bool {
+    match needs.body.max(needs.search) {
+        Need::No => false,
+        Need::DryRun => size.is_some_and(|size| size <= MOST_READ as u64),
+        Need::Yes => true,
+    }
+}
+
+impl Case {
+    /// Reads the whole body, and decides again with what it says. Where it was read before, nothing changes.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub(crate) async fn look_closer(
+        &mut self,
+        gateway: &Gateway,
+        record: &mut CallRecord,
+        caller: &Caller,
+        canonical: &mut Canonical,
+        form: &Form,
+    ) -> Result<Verdict, Refused> {
+        if matches!(self.sight.body, Seen::Unread) {
+            self.read(gateway, record, caller, canonical, form).await?;
+        }
+        Ok(self.decide(record, caller))
+    }
+
+    async fn read(
+        &mut self,
+        gateway: &Gateway,
+        record: &mut CallRecord,
+        caller: &Caller,
+        canonical: &mut Canonical,
+        form: &Form,
+    ) -> Result<(), Refused> {
+        let body = std::mem::replace(&mut self.body, RequestBody::whole(Bytes::new()));
+        let kept = whole::keep(gateway, &caller.name(), canonical, body).await?;
+        self.sight.size = Some(kept.len());
+        self.sight.body = seen(canonical, form, &kept)
+            .await
+            .map_err(|why| Box::new(why.refusal()))?;
+        record
+            .request_bytes
+            .store(kept.len(), std::sync::atomic::Ordering::Relaxed);
+        self.body = kept.into_body();
+        Ok(())
+    }
+
+    fn decide(&self, record: &mut CallRecord, caller: &Caller) -> Verdict {
+        let view = self.sight.view();
+        let Decision {
+            verdict,
+            hits,
+            would,
+            risk,
+        } = decide(&self.in_force.set, &view.facts(caller, &record.calls, self.now));
+        record.hits = hits;
+        record.would = would;
+        record.risk = risk;
+        verdict
+    }
+}

@@ -124,6 +124,10 @@ pub(crate) struct CheckArgs {
     /// Turnpike's own namespace: policies there may select agents of every namespace.
     #[arg(long, default_value = "turnpike-system", value_name = "NAME")]
     pub(crate) gateway_namespace: String,
+    /// Labels of namespaces, for policies that select by them: what `kubectl get namespaces -o yaml` prints, or a
+    /// file with `namespaces:` as in turnpike.yaml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) namespaces: Option<PathBuf>,
     /// How to print what was found.
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,

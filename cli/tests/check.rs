@@ -246,6 +246,54 @@ fn the_gateways_namespace_may_select_all() -> Result<()> {
 }
 
 #[test]
+fn selectors_of_namespaces_are_matched_with_the_labels_that_are_told() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let text = RIGHT
+        .replace("namespace: agents", "namespace: turnpike-system")
+        .replace(
+            "{name: coder}\n",
+            "\n        name: \"*\"\n        namespaceSelector: {matchLabels: {env: prod}}\n",
+        );
+    let with = |labels: &str| -> Result<Output> {
+        let file = dir.path().join("namespaces.yaml");
+        std::fs::write(&file, labels)?;
+        let file = file.display().to_string();
+        let mut output = finish(command(&["check", "-", "--namespaces", &file]), text.as_bytes())?;
+        output.stderr = output.stderr.replace(&file, "FILE");
+        Ok(output)
+    };
+    let fine = "1 policy with 2 rules is fine.\n";
+    let warning = |message: &str| {
+        let place = "<stdin>:8:9: warning: spec.agents[0].serviceAccount.namespaceSelector";
+        format!("{place}: {message}\n{fine}")
+    };
+    assert_eq!(
+        check(&text)?,
+        Output::new(
+            0,
+            &warning("is matched with no namespace here: tell their labels by --namespaces FILE"),
+            ""
+        )
+    );
+    assert_eq!(with("namespaces: {a: {env: prod}}\n")?, Output::new(0, fine, ""));
+    let listed = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: a, labels: {env: dev}}}\n";
+    assert_eq!(
+        with(listed)?,
+        Output::new(
+            0,
+            &warning("matches no namespace of those that --namespaces names"),
+            ""
+        )
+    );
+    let broken = with("namespaces: {a: prod}\n")?;
+    assert_eq!(
+        (broken.code, broken.stderr.as_str()),
+        (1, "error: FILE:1:17: labels are a map from names to texts\n")
+    );
+    Ok(())
+}
+
+#[test]
 fn files_and_folders() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let path = |name: &str| dir.path().join(name).display().to_string();

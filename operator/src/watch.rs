@@ -24,6 +24,7 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
 };
+use turnpike_compiler::NamespaceLabels;
 use turnpike_crds::{AgentPolicy, ApprovalRequest, marks};
 
 use crate::{
@@ -105,13 +106,18 @@ impl Caches {
             everything.clone(),
         ));
         let namespace_changed = enqueue(&queues.namespaces);
+        let own = own_namespace.to_owned();
         tasks.spawn(follow(
             "Namespace",
             Api::all(client.clone()),
             None,
             namespaces_writer,
             metrics.clone(),
-            move |namespace: &Namespace| namespace_changed(Some(namespace.name_any())),
+            // Policies of Turnpike's own namespace select namespaces by their labels.
+            move |namespace: &Namespace| {
+                namespace_changed(Some(own.clone()));
+                namespace_changed(Some(namespace.name_any()));
+            },
             everything.clone(),
         ));
         let namespace_changed = enqueue(&queues.namespaces);
@@ -179,6 +185,27 @@ impl Caches {
             Box::pin(filled(&self.requests)),
         ];
         join_all(ready).await;
+    }
+
+    /// The labels of all namespaces.
+    pub(crate) fn namespace_labels(&self) -> NamespaceLabels {
+        let namespaces = self.namespaces.state();
+        namespaces
+            .iter()
+            .map(|n| (n.name_any(), n.labels().clone()))
+            .collect()
+    }
+
+    /// Whether policies of Turnpike's own namespace select namespaces by their labels.
+    pub(crate) fn select_namespaces(&self, own_namespace: &str) -> bool {
+        let by_labels = |p: &AgentPolicy| {
+            let mut accounts = p.spec.agents.iter().filter_map(|a| a.service_account.as_ref());
+            accounts.any(|a| a.namespace_selector.is_some())
+        };
+        let policies = self
+            .policies
+            .state_filter(|p| p.namespace().as_deref() == Some(own_namespace));
+        policies.iter().filter_map(|p| p.0.as_ref().ok()).any(by_labels)
     }
 
     /// Namespaces that have policies or a bundle.

@@ -58,6 +58,15 @@ pub struct PolicyDef {
 }
 
 impl PolicyDef {
+    /// The entries of `agents` that are lists of namespaces without any: their selectors match none now.
+    pub fn idle_selectors(&self) -> impl Iterator<Item = usize> {
+        let lists = self.agents.iter().enumerate();
+        lists.filter_map(|(i, agent)| match agent {
+            AgentMatch::Namespaces { namespaces, .. } if namespaces.is_empty() => Some(i),
+            _ => None,
+        })
+    }
+
     /// The Google service account that the policy impersonates.
     pub fn impersonates(&self) -> Option<&str> {
         self.credential

@@ -188,6 +188,18 @@ fn whoever_is_suspended_is_told_by_which_policy() {
     assert!(!PolicySet::deny_all().suspends());
 }
 
+fn rule(name: &str, effect: Effect) -> RuleDef {
+    RuleDef {
+        name: name.into(),
+        effect,
+        methods: vec![MethodGlob::parse("storage.**").unwrap()],
+        resources: Vec::new(),
+        when: None,
+        message: None,
+        approval: ApprovalTimes::default(),
+    }
+}
+
 /// Verdict and rules of one call.
 fn decided(set: &PolicySet, caller: &Caller) -> (Effect, Vec<String>) {
     let call = Call {
@@ -214,17 +226,6 @@ fn decided(set: &PolicySet, caller: &Caller) -> (Effect, Vec<String>) {
 
 #[test]
 fn a_list_of_namespaces_is_as_good_as_an_entry_for_each() {
-    let rules = |effect| {
-        vec![RuleDef {
-            name: "r".into(),
-            effect,
-            methods: vec![MethodGlob::parse("storage.**").unwrap()],
-            resources: Vec::new(),
-            when: None,
-            message: None,
-            approval: ApprovalTimes::default(),
-        }]
-    };
     let lists: [(&str, &[&str], Option<&str>, Effect); 5] = [
         ("everybody", &["a", "b", "c"], None, Effect::Allow),
         ("again", &["a", "b", "c"], None, Effect::Allow),
@@ -237,7 +238,7 @@ fn a_list_of_namespaces_is_as_good_as_an_entry_for_each() {
         let policies = lists
             .iter()
             .map(|(policy_name, namespaces, name, effect)| PolicyDef {
-                rules: rules(*effect),
+                rules: vec![rule("r", *effect)],
                 ..policy(policy_name, agents(namespaces, *name))
             });
         PolicySet::new(policies.collect())
@@ -277,4 +278,22 @@ fn a_thousand_namespaces_fit_a_bundle_many_times() {
     println!("{} bytes", json.len());
     assert!(json.len() < 25 * 1024, "{} bytes", json.len());
     assert_eq!(serde_json::from_str::<PolicyDef>(&json).unwrap(), guardrail);
+
+    // Ten of them of ten rules, each with a selector of its own, are put into force in moments.
+    let guardrails = (0..10).map(|n| PolicyDef {
+        rules: (0..10).map(|r| rule(&format!("r{r}"), Effect::Deny)).collect(),
+        agents: vec![by_list(&namespaces[n..], None)],
+        ..policy(&format!("guardrail-{n}"), Vec::new())
+    });
+    let guardrails: Vec<PolicyDef> = guardrails.collect();
+    let started = std::time::Instant::now();
+    let set = PolicySet::new(guardrails);
+    println!(
+        "a set of 10 guardrails for 1,000 namespaces was built in {:?}",
+        started.elapsed()
+    );
+    let found = decided(&set, &account("team-0009-production", "coder"));
+    assert_eq!((found.0, found.1.len()), (Effect::Deny, 100));
+    let found = decided(&set, &account("team-0000-production", "coder"));
+    assert_eq!((found.0, found.1.len()), (Effect::Deny, 10));
 }

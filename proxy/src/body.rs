@@ -66,6 +66,16 @@ impl RequestBody {
         }
     }
 
+    /// The last so many bytes were not passed on after all.
+    pub fn uncount(&self, bytes: u64) {
+        match self {
+            Self::Streaming { passed, .. } | Self::Rebuilt { passed, .. } => {
+                passed.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            Self::Whole(_) | Self::Kept(_) | Self::Upload(_) | Self::Watched(_) => {}
+        }
+    }
+
     /// A body that is built again as it arrives.
     pub fn rebuilt<B>(inner: B, passed: &Arc<AtomicU64>) -> Self
     where

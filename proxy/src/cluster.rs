@@ -3,6 +3,8 @@
 //!
 //! With the API server gone, the last good bundles keep working; watches are opened again and again.
 
+mod replicas;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -42,6 +44,7 @@ use crate::{
     },
     identity::TokenReviewer,
     journey::ApproveHint,
+    limits::Ledger,
     metrics::Metrics,
     policies::Policies,
     server::{self, Parts},
@@ -67,6 +70,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let config = Config::read(path)?;
+    anyhow::ensure!(
+        config.namespaces.is_empty(),
+        "{}: namespaces: is for standalone mode alone; in a cluster the labels of namespaces are the cluster's",
+        path.display()
+    );
     let authority = Authority::load_or_create(&config.ca_dir, &config.domains)?;
     let client = Client::try_default().await.context("the Kubernetes client")?;
     let registry = Registry::new();
@@ -84,6 +92,13 @@ pub async fn run(
     tokio::spawn(bundles.watch(Api::namespaced(client.clone(), &namespace)));
     tokio::spawn(cluster::watch(client.clone(), hub.clone()));
     tokio::spawn(learn_keys(reviewer.clone()));
+    let ledger = Arc::<Ledger>::default();
+    tokio::spawn(replicas::follow(
+        Api::namespaced(client.clone(), &namespace),
+        lease_name(&replica),
+        ledger.clone(),
+        metrics.clone(),
+    ));
     let lease = tokio::spawn(report(
         Api::namespaced(client.clone(), &namespace),
         replica.clone(),
@@ -103,7 +118,7 @@ pub async fn run(
             api: Api::namespaced(client, &namespace),
         }),
         approve_hint: ApproveHint::Cluster,
-        ledger: Arc::default(),
+        ledger,
         metrics,
         registry,
     };
@@ -252,6 +267,11 @@ async fn report(
     }
 }
 
+/// Name of a replica's own Lease.
+fn lease_name(replica: &str) -> String {
+    format!("turnpike-proxy-{replica}")
+}
+
 async fn renew(
     api: &Api<Lease>,
     replica: &str,
@@ -259,7 +279,7 @@ async fn renew(
     seconds: i32,
 ) -> Result<(), kube::Error> {
     let digests = serde_json::to_string(digests).map_err(kube::Error::SerdeError)?;
-    let name = format!("turnpike-proxy-{replica}");
+    let name = lease_name(replica);
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(name.clone()),

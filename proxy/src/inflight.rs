@@ -231,6 +231,7 @@ impl Body for Upload {
             && let Some(data) = frame.data_ref()
             && let Err(exceeded) = toll.bytes(data.len() as u64, Instant::now())
         {
+            inner.uncount(data.len() as u64);
             watch.line.exceeded(&exceeded);
             return Poll::Ready(Some(Err(CutOff.into())));
         }

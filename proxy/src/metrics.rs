@@ -17,6 +17,7 @@ pub struct Metrics {
     outcomes_lost: IntCounter,
     refusals_unrecorded: IntCounter,
     policies: IntGauge,
+    replicas: IntGauge,
     reloads: IntCounterVec,
 }
 
@@ -85,12 +86,21 @@ impl Metrics {
                 "Refusals that could not be recorded; nothing went upstream",
             )?,
             policies: gauge("turnpike_policies", "Policies in force")?,
+            replicas: gauge(
+                "turnpike_replicas",
+                "Replicas that the limits of agents are divided between; 0 in standalone mode",
+            )?,
             reloads: vec(
                 "turnpike_policy_reloads_total",
                 "Policy sets taken or refused",
                 &["result"],
             )?,
         })
+    }
+
+    /// So many replicas live.
+    pub fn replicas(&self, count: u32) {
+        self.replicas.set(i64::from(count));
     }
 
     /// A call was decided.

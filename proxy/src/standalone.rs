@@ -14,7 +14,7 @@ use prometheus::Registry;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use turnpike_compiler::{Bundle, Context as CompileContext, PolicyDef, load};
+use turnpike_compiler::{Bundle, Context as CompileContext, NamespaceLabels, PolicyDef, load};
 
 use crate::{
     config::Config,
@@ -55,6 +55,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
     let policies = Arc::new(Policies::default());
     let loader = Loader {
         dir: layout.policies(),
+        namespaces: config.namespaces.clone(),
         policies: policies.clone(),
         metrics: metrics.clone(),
     };
@@ -90,6 +91,7 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
 /// Loads the policies of a folder.
 struct Loader {
     dir: PathBuf,
+    namespaces: NamespaceLabels,
     policies: Arc<Policies>,
     metrics: Arc<Metrics>,
 }
@@ -121,7 +123,10 @@ impl Loader {
     }
 
     fn read(&self) -> Result<Vec<PolicyDef>, Vec<String>> {
-        let context = CompileContext::without_namespaces(GATEWAY_NAMESPACE);
+        let context = CompileContext {
+            gateway_namespace: GATEWAY_NAMESPACE,
+            namespaces: &self.namespaces,
+        };
         let entries = fs::read_dir(&self.dir).map_err(|e| vec![format!("{}: {e}", self.dir.display())])?;
         let mut paths = Vec::new();
         for entry in entries {

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use turnpike_compiler::{
-    Context, FieldError, PolicyDef,
+    Context, FieldError, NamespaceLabels, PolicyDef,
     load::{self, Document, Problem},
 };
 use turnpike_policy::catalog::Catalog;
@@ -56,7 +56,8 @@ pub(crate) fn run(args: &CheckArgs, config: Option<&Path>) -> Result<ExitCode> {
         paths.push(dir.join("policies"));
     }
     let catalog = Catalog::embedded().context("the method catalogue of this build cannot be read")?;
-    let report = check(&paths, &args.gateway_namespace, catalog);
+    let labels = args.namespaces.as_deref().map(namespaces).transpose()?;
+    let report = check(&paths, &args.gateway_namespace, labels.as_ref(), catalog);
     match args.output {
         Format::Text => print_text(&report)?,
         Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
@@ -68,15 +69,35 @@ pub(crate) fn run(args: &CheckArgs, config: Option<&Path>) -> Result<ExitCode> {
     })
 }
 
-fn check(paths: &[PathBuf], gateway_namespace: &str, catalog: &Catalog) -> Report {
+/// The labels of namespaces that a file tells.
+fn namespaces(path: &Path) -> Result<NamespaceLabels> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    turnpike_compiler::namespaces(&text).map_err(|problems| {
+        let lines = problems
+            .iter()
+            .map(|p| position(&path.display().to_string(), p) + ": " + &p.message);
+        anyhow::anyhow!("{}", lines.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+fn check(
+    paths: &[PathBuf],
+    gateway_namespace: &str,
+    namespaces: Option<&NamespaceLabels>,
+    catalog: &Catalog,
+) -> Report {
     let mut report = Report::default();
     let mut seen = HashMap::new();
-    let context = Context::without_namespaces(gateway_namespace);
+    let mut context = Context::without_namespaces(gateway_namespace);
+    if let Some(namespaces) = namespaces {
+        context.namespaces = namespaces;
+    }
     for input in input::read(paths) {
         match input {
             Ok(input) => {
                 report.files += 1;
-                check_file(&input, &context, catalog, &mut seen, &mut report);
+                let known = namespaces.is_some();
+                check_file(&input, &context, known, catalog, &mut seen, &mut report);
             }
             Err(unreadable) => {
                 report.unreadable = true;
@@ -93,7 +114,14 @@ fn check(paths: &[PathBuf], gateway_namespace: &str, catalog: &Catalog) -> Repor
 /// Where each policy was first met.
 type Seen = HashMap<(String, String), String>;
 
-fn check_file(input: &Input, context: &Context<'_>, catalog: &Catalog, seen: &mut Seen, report: &mut Report) {
+fn check_file(
+    input: &Input,
+    context: &Context<'_>,
+    known: bool,
+    catalog: &Catalog,
+    seen: &mut Seen,
+    report: &mut Report,
+) {
     let finding = |problem| Finding {
         file: input.file.clone(),
         problem,
@@ -124,7 +152,8 @@ fn check_file(input: &Input, context: &Context<'_>, catalog: &Catalog, seen: &mu
                 }
                 report.policies += 1;
                 report.rules += policy.rules.len();
-                let doubts = doubts(&policy, document, catalog);
+                let mut doubts = doubts(&policy, document, catalog);
+                doubts.extend(idle_selectors(&policy, document, known));
                 report.warnings.extend(doubts.into_iter().map(finding));
             }
         }
@@ -147,6 +176,21 @@ fn doubts(policy: &PolicyDef, document: &Document, catalog: &Catalog) -> Vec<Pro
             let wide = || rule.and_then(|rule| methods::too_wide(rule, glob));
             let message = methods::doubt(catalog, glob).or_else(wide)?;
             Some(document.problem(FieldError::new(path, message)))
+        })
+        .collect()
+}
+
+/// Selectors of namespaces that match none.
+fn idle_selectors(policy: &PolicyDef, document: &Document, known: bool) -> Vec<Problem> {
+    let message = match known {
+        true => "matches no namespace of those that --namespaces names",
+        false => "is matched with no namespace here: tell their labels by --namespaces FILE",
+    };
+    policy
+        .idle_selectors()
+        .map(|i| {
+            let path = format!("spec.agents[{i}].serviceAccount.namespaceSelector");
+            document.problem(FieldError::new(path, message))
         })
         .collect()
 }

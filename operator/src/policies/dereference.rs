@@ -10,6 +10,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, ResourceExt as _, runtime::reflector::ObjectRef};
+use turnpike_compiler::NamespaceLabels;
 use turnpike_crds::{AgentPolicySpec, marks};
 
 use super::{AnyPolicy, PolicyError, apply::bundle_name};
@@ -24,6 +25,9 @@ pub(super) struct Inputs {
     pub(super) policies: Vec<AnyPolicy>,
     /// What its policies may use.
     pub(super) grants: Grants,
+    /// The labels of all namespaces, which policies of Turnpike's own namespace may select by; of no other are
+    /// they looked at.
+    pub(super) namespaces: NamespaceLabels,
     /// The Secrets that its policies name and may use.
     pub(super) secrets: BTreeMap<String, Lookup>,
     /// The ConfigMap of its bundle.
@@ -98,7 +102,13 @@ pub(super) async fn dereference(
         .state_filter(|p| p.namespace().as_deref() == Some(namespace));
     policies.sort_by_key(|p| p.name_any());
     let object = caches.namespaces.get(&ObjectRef::new(namespace));
-    let grants = Grants::of(object.as_deref(), namespace == own_namespace);
+    let own = namespace == own_namespace;
+    let grants = Grants::of(object.as_deref(), own);
+    let namespaces = if own {
+        caches.namespace_labels()
+    } else {
+        NamespaceLabels::new()
+    };
     let named_after = |c: &ConfigMap| {
         c.labels()
             .get(marks::BUNDLE_NAMESPACE)
@@ -125,6 +135,7 @@ pub(super) async fn dereference(
         namespace: namespace.to_owned(),
         policies,
         grants,
+        namespaces,
         secrets: lookups,
         current: current.into_iter().next(),
         strays: strays.iter().map(|c| c.name_any()).collect(),

@@ -19,6 +19,7 @@
 
 mod apply;
 mod dereference;
+mod guardrails;
 mod plan;
 mod status;
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -36,6 +37,7 @@ use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
     core::DeserializeGuard,
+    runtime::reflector::ObjectRef,
 };
 use thiserror::Error;
 use turnpike_compiler::PolicyDef;
@@ -48,6 +50,8 @@ use crate::{
     worker::{Failure, Next, Reconciler},
 };
 
+use guardrails::Guardrails;
+
 pub use apply::bundle_name;
 pub use plan::MAX_BUNDLE_BYTES;
 
@@ -57,6 +61,9 @@ const MISSING_SECRET_CHECK: Duration = Duration::from_secs(30);
 /// A Secret that was there is looked for again after this time.
 const SECRET_CHECK: Duration = Duration::from_secs(300);
 
+/// While the guardrails do not know a namespace, it is looked this often whether they do.
+const GUARDRAILS_CHECK: Duration = Duration::from_millis(20);
+
 /// Reconciles one namespace at a time.
 pub(crate) struct PolicyReconciler {
     client: Client,
@@ -65,6 +72,7 @@ pub(crate) struct PolicyReconciler {
     caches: Caches,
     events: Events,
     memory: Mutex<HashMap<String, Memory>>,
+    guardrails: Guardrails,
 }
 
 /// What is remembered of a namespace while this process leads.
@@ -144,7 +152,17 @@ impl PolicyReconciler {
             caches,
             events,
             memory: Mutex::default(),
+            guardrails: Guardrails::default(),
         }
+    }
+
+    /// Whether the namespace's bundle has to wait for that of the guardrails, which knows it not, or not as it is.
+    fn waits_for_guardrails(&self, namespace: &str) -> bool {
+        if namespace == self.namespace || !self.caches.select_namespaces(&self.namespace) {
+            return false;
+        }
+        let object = self.caches.namespaces.get(&ObjectRef::new(namespace));
+        object.is_some_and(|n| self.guardrails.are_behind(namespace, n.labels(), Instant::now()))
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
@@ -225,6 +243,9 @@ impl Reconciler for PolicyReconciler {
     const KIND: &'static str = "policies";
 
     async fn reconcile(&self, namespace: &String) -> Result<Next, PolicyError> {
+        if self.waits_for_guardrails(namespace) {
+            return Ok(Next::After(GUARDRAILS_CHECK));
+        }
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let bundles: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
 
@@ -233,6 +254,9 @@ impl Reconciler for PolicyReconciler {
         let plan = plan::plan(&inputs, &last_good, &self.namespace);
         let applied = apply::apply(&bundles, &plan, &inputs).await?;
         self.remember(namespace, &plan);
+        if *namespace == self.namespace {
+            self.guardrails.written(inputs.namespaces.clone());
+        }
 
         let replicas = self.caches.replicas.borrow().clone();
         let updates = status::updates(&plan, &applied, &replicas, Timestamp::now());

@@ -30,6 +30,8 @@ pub(super) struct Verdict {
     pub(super) accepted: Accepted,
     pub(super) refs: Refs,
     pub(super) runs: Runs,
+    /// Entries of `spec.agents` whose selector of namespaces matches none.
+    pub(super) idle_selectors: Vec<usize>,
 }
 
 /// Whether a policy was taken.
@@ -84,14 +86,28 @@ impl Extent {
 
 impl PartialEq for Verdict {
     fn eq(&self, other: &Self) -> bool {
-        (self.policy.uid(), &self.accepted, &self.refs, self.runs)
-            == (other.policy.uid(), &other.accepted, &other.refs, other.runs)
+        (
+            self.policy.uid(),
+            &self.accepted,
+            &self.refs,
+            self.runs,
+            &self.idle_selectors,
+        ) == (
+            other.policy.uid(),
+            &other.accepted,
+            &other.refs,
+            other.runs,
+            &other.idle_selectors,
+        )
     }
 }
 
 /// Compiles all policies and builds the bundle.
 pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &str) -> Plan {
-    let context = Context::without_namespaces(gateway_namespace);
+    let context = Context {
+        gateway_namespace,
+        namespaces: &inputs.namespaces,
+    };
     let mut definitions = Vec::with_capacity(inputs.policies.len());
     let mut verdicts = Vec::with_capacity(inputs.policies.len());
     for policy in &inputs.policies {
@@ -102,6 +118,9 @@ pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &st
         let refs = policy.0.as_ref().map_or(Refs::Unknown, |p| {
             refs(&p.spec, &inputs.grants, |s| inputs.secrets.get(s).copied())
         });
+        let idle_selectors = compiled
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |d| d.idle_selectors().collect());
         let (accepted, definition, runs) = match compiled {
             Ok(definition) => match permitted(definition, &inputs.grants) {
                 Some((definition, extent)) => (Accepted::Yes, Some(definition), Runs::Current(extent)),
@@ -118,6 +137,7 @@ pub(super) fn plan(inputs: &Inputs, last_good: &LastGood, gateway_namespace: &st
             accepted,
             refs,
             runs,
+            idle_selectors,
         });
     }
 

@@ -125,7 +125,7 @@ struct Claim {
 
 fn accepted(verdict: &Verdict) -> Claim {
     let (status, reason, message) = match &verdict.accepted {
-        Accepted::Yes => ("True", "Accepted", "the policy compiles".to_owned()),
+        Accepted::Yes => ("True", "Accepted", compiles(&verdict.idle_selectors)),
         Accepted::Invalid(errors) => (
             "False",
             "Invalid",
@@ -148,6 +148,16 @@ fn accepted(verdict: &Verdict) -> Claim {
         reason,
         message,
     }
+}
+
+fn compiles(idle_selectors: &[usize]) -> String {
+    let mut message = "the policy compiles".to_owned();
+    for i in idle_selectors {
+        message.push_str(&format!(
+            "; spec.agents[{i}].serviceAccount.namespaceSelector matches no namespace now"
+        ));
+    }
+    message
 }
 
 fn resolved(verdict: &Verdict) -> Claim {

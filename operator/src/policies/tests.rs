@@ -56,6 +56,7 @@ fn inputs(policies: &[AnyPolicy], annotations: Value) -> Inputs {
         namespace: "agents".to_owned(),
         policies: policies.to_vec(),
         grants: Grants::of(Some(&namespace), false),
+        namespaces: BTreeMap::new(),
         secrets: BTreeMap::new(),
         current: None,
         strays: Vec::new(),
@@ -573,4 +574,86 @@ fn a_bundle_is_read_back_only_if_its_digest_fits() {
     assert_eq!(read(&json, &digest, "other"), LastGood::new());
     assert_eq!(read("{}", &digest, "agents"), LastGood::new());
     assert_eq!(apply::read(None, "agents"), LastGood::new());
+}
+
+#[test]
+fn selectors_of_namespaces_are_lists_of_those_that_match_now() {
+    let guardrail = |selector: Value| {
+        let mut spec = spec("storage.**");
+        spec["agents"] = json!([{"serviceAccount": {"name": "*", "namespaceSelector": selector}}]);
+        policy("guardrail", 1, spec)
+    };
+    let labels = |env: &str| BTreeMap::from([("env".to_owned(), env.to_owned())]);
+    let all = BTreeMap::from([
+        ("a".to_owned(), labels("prod")),
+        ("b".to_owned(), labels("dev")),
+        ("c".to_owned(), labels("prod")),
+    ]);
+    let planned = |selector: Value, own: &str| {
+        let mut inputs = inputs(&[guardrail(selector)], json!({}));
+        inputs.namespaces = all.clone();
+        plan(&inputs, &LastGood::new(), own)
+    };
+    let selected = |plan: &Plan| -> Vec<String> {
+        let agents = plan.bundle.policies.iter().flat_map(|p| &p.agents);
+        let lists = agents.map(|a| match a {
+            AgentMatch::Namespaces {
+                namespaces,
+                name: None,
+            } => Vec::from_iter(namespaces.iter().cloned()).join(" "),
+            other => format!("{other:?}"),
+        });
+        lists.collect()
+    };
+    let state = |plan: &Plan| conditions(plan, "guardrail", &replicas(&[&plan.bundle.digest()]));
+
+    let some = planned(json!({"matchLabels": {"env": "prod"}}), "agents");
+    assert_eq!(selected(&some), ["a c"]);
+    assert_eq!(state(&some)[0], "Accepted=True Accepted: the policy compiles");
+    assert_eq!(selected(&planned(json!({}), "agents")), ["a b c"]);
+
+    // One that matches none is as good as any, and says so.
+    let none = planned(json!({"matchLabels": {"env": "test"}}), "agents");
+    assert_eq!(selected(&none), [""]);
+    assert_eq!(
+        state(&none),
+        [
+            "Accepted=True Accepted: the policy compiles; spec.agents[0].serviceAccount.namespaceSelector matches no \
+             namespace now",
+            "ResolvedRefs=True ResolvedRefs: everything it refers to is there and permitted",
+            "Programmed=True Programmed: every live proxy replica runs it",
+        ]
+    );
+
+    // A tenant selects no namespaces.
+    let tenant = planned(json!({}), "turnpike");
+    assert_eq!(selected(&tenant), [""; 0]);
+    assert_eq!(
+        state(&tenant)[0],
+        "Accepted=False Invalid: spec.agents[0].serviceAccount.namespaceSelector: only policies in turnpike may select \
+         namespaces; one in agents selects agents of its own; nothing of it is in force"
+    );
+}
+
+#[test]
+fn a_policy_without_its_credential_suspends_and_limits_all_the_same() {
+    let mut spec = with_credential(
+        spec("storage.**"),
+        json!({"impersonate": {"serviceAccount": "x@acme.iam.gserviceaccount.com"}}),
+    );
+    spec["suspend"] = json!(true);
+    spec["limits"] = json!({"callsPerMinute": 5});
+    let plan = plan(
+        &inputs(&[policy("a", 1, spec)], json!({})),
+        &LastGood::new(),
+        "turnpike",
+    );
+    assert_eq!(bundle(&plan), ["a@1: -deploy -keys"]);
+    let found: Vec<_> = plan
+        .bundle
+        .policies
+        .iter()
+        .map(|p| (p.suspend, p.limits.calls_per_minute))
+        .collect();
+    assert_eq!(found, [(true, Some(5))]);
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use rustls::{RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use turnpike_compiler::NamespaceLabels;
 
 use crate::{
     credential::AmbientSource,
@@ -61,6 +62,8 @@ pub struct Config {
     pub idle: Duration,
     /// A file of descriptors besides the built-in ones.
     pub descriptors: Option<PathBuf>,
+    /// Labels of namespaces, for the selectors of guardrails; standalone mode alone.
+    pub namespaces: NamespaceLabels,
 }
 
 /// Bodies of calls that are held.
@@ -276,6 +279,7 @@ impl Check<'_> {
             answer_within: Duration::from_secs(raw.limits.answer_within_seconds),
             idle: Duration::from_secs(raw.limits.idle_seconds),
             descriptors: raw.descriptors.map(|file| self.base.join(file)),
+            namespaces: raw.namespaces,
         })
     }
 

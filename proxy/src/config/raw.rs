@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::Deserialize;
+use turnpike_compiler::NamespaceLabels;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,6 +26,8 @@ pub(super) struct Root {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) descriptors: Option<String>,
+    #[serde(default)]
+    pub(super) namespaces: NamespaceLabels,
 }
 
 fn listen() -> SocketAddr {

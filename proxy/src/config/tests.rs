@@ -41,6 +41,20 @@ fn an_empty_file_has_a_default_for_everything() {
     assert_eq!(config.open_requests_per_agent, 32);
     assert_eq!(config.answer_within, Duration::from_secs(600));
     assert_eq!(config.idle, Duration::from_secs(60));
+    assert_eq!(config.namespaces.len(), 0);
+}
+
+#[test]
+fn namespaces_have_labels() {
+    let config = read("namespaces: {agents: {env: prod, team: a}, lab: {}}").unwrap();
+    let labels = |name: &str| -> Vec<_> { config.namespaces[name].iter().collect() };
+    let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let expected = [("env", "prod"), ("team", "a")].map(pair);
+    assert_eq!(
+        labels("agents"),
+        Vec::from_iter(expected.iter().map(|(k, v)| (k, v)))
+    );
+    assert_eq!(labels("lab").len(), 0);
 }
 
 #[test]

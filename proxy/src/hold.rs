@@ -23,7 +23,6 @@ use crate::{
     body::RequestBody,
     charge,
     egress::Canonical,
-    findings::Finding,
     gate::{Held, StoreError, Waited, approval_of},
     grpc::Deadline,
     inflight::Line,
@@ -34,6 +33,7 @@ use crate::{
     policies::InForce,
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
+    scan::Finding,
     shape::whole,
     sight::Sight,
 };
@@ -196,7 +196,7 @@ fn decide_again(
     record.set = Some(in_force.set.clone());
     record.policy_digest = Some(in_force.digest.clone());
     record.hits = decision.hits;
-    record.risk = decision.risk;
+    record.risk = decision.risk.map(Box::new);
     resumed.map_err(|stale| {
         let again = "Make the same call again to ask anew.";
         Box::new(match stale {
@@ -315,7 +315,7 @@ fn describe(
                 body_bytes: i64::try_from(body_bytes).unwrap_or(i64::MAX),
             },
             policies,
-            risk: record.risk.as_ref().map(shown_risk),
+            risk: record.risk.as_deref().map(shown_risk),
             findings: record.findings.iter().map(shown_finding).take(64).collect(),
             digest: digest.to_string(),
             expires_at: Time(Timestamp::UNIX_EPOCH),

@@ -47,6 +47,7 @@ use crate::{
     record::{CallRecord, Recorder},
     recording::Recordings,
     refusal::Refusal,
+    search::Search,
     session::Sealer,
     shape::{Form, Shaped, restored, shape},
 };
@@ -92,6 +93,8 @@ pub struct Gateway {
     pub sealer: Sealer,
     /// Keeps bodies whole.
     pub keeper: Keeper,
+    /// Searches bodies for secrets.
+    pub search: Search,
     /// What agents did before.
     pub history: History,
     /// Holds calls.
@@ -266,9 +269,9 @@ async fn clear_caller(
     if matches!(verdict, Verdict::Hold(_)) {
         holdable(&form)?;
         // Whoever approves sees the body, and what is in it may be worse than what was known without it.
-        verdict = case
-            .look_closer(gateway, record, &caller, &mut canonical, &form)
-            .await?;
+        let looking = case.look_closer(gateway, record, &caller, &mut canonical, &form);
+        // Boxed like all that is rare, so that the others stay small.
+        verdict = Box::pin(looking).await?;
     }
     let Case {
         sight,
@@ -299,8 +302,15 @@ async fn clear_caller(
                 toll: &mut toll,
                 line,
             };
-            let (permit, body) =
-                hold::hold(gateway, record, &caller, &mut canonical, body, &mut held).await?;
+            let (permit, body) = Box::pin(hold::hold(
+                gateway,
+                record,
+                &caller,
+                &mut canonical,
+                body,
+                &mut held,
+            ))
+            .await?;
             record.reason = "APPROVED";
             (permit, body.into_body(), toll, gateway.policies.load().clone())
         }

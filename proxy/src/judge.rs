@@ -66,7 +66,9 @@ pub(crate) async fn judge(
     if case.body.is_end_stream() {
         case.sight.body = Seen::Absent;
     } else if wanted(&needs, case.sight.size) {
-        case.read(gateway, record, caller, canonical, form).await?;
+        Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
+    } else if needs.search > Need::No {
+        record.unscannable = Some("it is long, and was passed on as it came".to_owned());
     }
     let verdict = case.decide(record, caller);
     Ok((case, verdict))
@@ -115,6 +117,14 @@ impl Case {
         self.sight.body = seen(canonical, form, &kept)
             .await
             .map_err(|why| Box::new(why.refusal()))?;
+        let request = (&*canonical, form, &record.calls[..]);
+        let found = gateway
+            .search
+            .run(&self.in_force.set, caller, request, &kept)
+            .await;
+        record.findings.clone_from(&found.hits);
+        record.unscannable = found.unscannable.as_ref().map(ToString::to_string);
+        self.sight.found(found);
         record
             .request_bytes
             .store(kept.len(), std::sync::atomic::Ordering::Relaxed);
@@ -132,7 +142,7 @@ impl Case {
         } = decide(&self.in_force.set, &view.facts(caller, &record.calls, self.now));
         record.hits = hits;
         record.would = would;
-        record.risk = risk;
+        record.risk = risk.map(Box::new);
         verdict
     }
 }

@@ -306,7 +306,7 @@ impl Listener {
             let (gateway, connection, call) = (gateway.clone(), connection.clone(), active.call());
             // In a box, because hyper keeps room for a call on every connection of HTTP/1.
             Box::pin(async move {
-                let answer = travel(gateway, connection, request).await;
+                let answer = Box::pin(travel(gateway, connection, request)).await;
                 Ok::<_, Infallible>(answer.map(|body| Answer::new(body, call)))
             })
         });

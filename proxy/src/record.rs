@@ -26,7 +26,7 @@ use turnpike_policy::{
 };
 use uuid::Uuid;
 
-use crate::findings::Finding;
+use crate::scan::Finding;
 use crate::spool::{Receipt, Spool, SpoolError};
 
 /// Writes events of this replica.
@@ -109,7 +109,7 @@ pub struct CallRecord {
     /// What DryRun policies would have done, where that differs.
     pub would: Option<Effect>,
     /// How risky the call is, where that was asked for.
-    pub risk: Option<Score>,
+    pub risk: Option<Box<Score>>,
     /// Secrets that were found in the request's body.
     pub findings: Vec<Finding>,
     /// Why some of the body could not be searched for them.

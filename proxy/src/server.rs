@@ -29,6 +29,7 @@ use crate::{
     publish::{LocalTopic, PubSub, PubSubConfig, Publisher, PublisherConfig, Sink},
     record::Recorder,
     recording::Recordings,
+    search::Search,
     session::Sealer,
     spool::{Spool, SpoolConfig},
     tls::{Authority, Interceptor},
@@ -86,6 +87,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     let recordings = Recordings::new(config.audit.dir.join("recordings"));
     tokio::spawn(recordings.clone().sweep());
     let gateway = Arc::new(Gateway {
+        search: Search::new(parts.authority.sealing_secret()),
         history: History::new(Timestamp::now()),
         catalog,
         grpc,

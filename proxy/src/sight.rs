@@ -17,10 +17,10 @@ use turnpike_policy::{
 
 use crate::{
     egress::Canonical,
-    findings::Findings,
     held_body::NotCollected,
     kept::Kept,
     multipart,
+    scan::Findings,
     shape::{Form, upload},
 };
 
@@ -81,7 +81,6 @@ impl Sight {
     }
 
     /// Takes what the search found.
-    #[allow(dead_code)]
     pub(crate) fn found(&mut self, findings: Findings) {
         self.kinds = findings.hits.iter().map(|f| f.kind.clone()).collect();
         self.findings = Some(findings);

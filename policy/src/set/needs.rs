@@ -25,7 +25,8 @@ pub enum Need {
     /// Nothing asks for it.
     #[default]
     No,
-    /// Only policies in DryRun ask for it: they must change no answer, so it is read where that can do no harm.
+    /// Only policies in DryRun, or the record, ask for it: they must change no answer, so it is read where that can do
+    /// no harm.
     DryRun,
     /// The decision takes it.
     Yes,
@@ -67,10 +68,15 @@ impl PolicySet {
             }
         });
         self.for_outbound(caller, |_, policy| {
-            let says = |o: &crate::definition::OutboundDef| o.requests.max(o.unscannable) > Effect::Allow;
-            if policy.outbound.as_ref().is_some_and(says) {
-                needs.search = needs.search.max(Need::by(policy.mode));
-            }
+            let Some(says) = &policy.outbound else { return };
+            // What is only to be recorded changes no answer either.
+            let decides = says.requests.max(says.unscannable) > Effect::Allow;
+            let need = if decides {
+                Need::by(policy.mode)
+            } else {
+                Need::DryRun
+            };
+            needs.search = needs.search.max(need);
         });
         needs
     }

@@ -1,0 +1,121 @@
+//! Looking for secrets in what an agent sends.
+//!
+//! [`Scanning::scan`] takes the content of one request apart, as far as anybody who receives it could: JSON with the
+//! base64 in its values, forms, XML, protocol buffers and the content that their streams carry, multipart uploads,
+//! gzip, zstd, zip and tar with what is in them, and text in UTF-16. Everything else is read as bytes. The detectors are
+//! those of [`turnpike_policy::detect`]; what is done about a finding is the policy's business.
+//!
+//! A content that could hold what isn't seen here is [unscannable](Unscannable): it is encrypted or broken, in a format
+//! that isn't opened, over a [cap](Limits), or two programs could read different things in it. The rest of it is
+//! searched all the same.
+//!
+//! Nothing here knows sockets; long contents are searched off the async threads. No value leaves this module: a finding
+//! names a kind, a place, and a keyed hash. See [`carry`] for contents that arrive in several requests.
+
+mod archive;
+pub mod carry;
+mod coded;
+mod findings;
+mod flat;
+mod json;
+mod limits;
+mod parts;
+mod place;
+mod proto;
+mod sniff;
+mod tar;
+#[cfg(test)]
+mod tests;
+mod text;
+mod walk;
+mod zip;
+
+use std::{
+    io::{Cursor, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use turnpike_policy::detect::Detectors;
+
+use self::{findings::Collector, walk::Walker};
+pub use self::{
+    findings::{Finding, Findings, HashKey, MAX_HITS, Unscannable, Why},
+    limits::Limits,
+};
+
+/// Up to so many bytes are searched where the caller stands; longer ones on a thread for that.
+const INLINE: u64 = 64 * 1024;
+
+/// What is known of a content before it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Its media type, with parameters.
+    pub content_type: Option<String>,
+    /// How it is coded: the `Content-Encoding` of the request, where the content still is so.
+    pub content_encoding: Option<String>,
+    /// The method's id.
+    pub method: String,
+    /// What it is called, such as the object that it becomes.
+    pub name: Option<String>,
+    /// It is somebody's data, such as an object's content: it need not be what its type says. Otherwise it is the message
+    /// of a call, and one that can't be read is unscannable.
+    pub media: bool,
+}
+
+/// How contents are searched; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Scanning {
+    /// What is looked for.
+    pub detectors: Arc<Detectors>,
+    /// The key of the hashes.
+    pub key: HashKey,
+    /// What may be unpacked.
+    pub limits: Limits,
+}
+
+impl Scanning {
+    /// Searches with these detectors, within the usual limits.
+    pub fn new(detectors: Arc<Detectors>, key: HashKey) -> Self {
+        Self {
+            detectors,
+            key,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Searches a content; on a thread of its own where it is long.
+    pub async fn scan<R>(&self, subject: Subject, mut content: R) -> Findings
+    where
+        R: Read + Seek + Send + 'static,
+    {
+        // A length that can't be told is found out again by who reads.
+        let length = content.seek(SeekFrom::End(0)).unwrap_or(u64::MAX);
+        if length <= INLINE && !expands(&subject) {
+            return self.scan_now(&subject, &mut content);
+        }
+        let scanning = self.clone();
+        let searched = tokio::task::spawn_blocking(move || scanning.scan_now(&subject, &mut content)).await;
+        searched.unwrap_or_else(|_| Findings::failed())
+    }
+
+    /// Searches a content in memory; see [`scan`](Self::scan).
+    pub async fn scan_bytes(&self, subject: Subject, content: Bytes) -> Findings {
+        self.scan(subject, Cursor::new(content)).await
+    }
+
+    /// Searches a content here and now.
+    pub fn scan_now<R>(&self, subject: &Subject, content: &mut R) -> Findings
+    where
+        R: Read + Seek,
+    {
+        let mut walker = Walker::new(self, Collector::new(&self.detectors, &self.key));
+        walker.top(subject, content);
+        walker.finish()
+    }
+}
+
+/// Whether a short content can be a long one.
+fn expands(subject: &Subject) -> bool {
+    subject.content_encoding.is_some() || subject.media
+}

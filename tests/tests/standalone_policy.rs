@@ -1,0 +1,134 @@
+//! What policies say besides rules, over the wire: conditions, risk, and secrets in requests.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use turnpike_tests::{
+    process::eventually,
+    standin::{Options, Standin},
+    turnpike::standalone::{PATIENCE, Standalone, client::Agent},
+};
+
+const POLICY: &str = r#"
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: coder, namespace: agents}
+spec:
+  agents: [{serviceAccount: {name: coder}}]
+  risk: {denyAbove: 60, weights: {public-access: 90}}
+  secrets: {requests: Deny, unscannable: Deny}
+  rules:
+    - name: all
+      effect: Allow
+      methods: ["group:storage.read", "storage.**", "secretmanager.**"]
+    - name: no-prod
+      effect: Deny
+      methods: ["storage.buckets.patch"]
+      when: has(request.body.labels.env) && request.body.labels.env == "prod"
+      message: Production buckets are changed by the platform team.
+    - name: ask-late
+      effect: RequireApproval
+      methods: ["storage.buckets.delete"]
+      when: request.query.force == "true"
+      approval: {holdFor: 0s}
+"#;
+
+const STORAGE: &str = "storage.googleapis.com";
+
+async fn gate() -> Result<(Standin, Standalone)> {
+    let standin = Standin::start(Options::default()).await?;
+    let gate = Standalone::start(&standin, POLICY).await?;
+    Ok((standin, gate))
+}
+
+async fn patch(agent: &Agent, body: &Value) -> Result<(u16, String)> {
+    let url = format!("{STORAGE}/storage/v1/b/acme-dev-data");
+    Ok(agent.call("PATCH", &url, &body.to_string()).await?.refusal())
+}
+
+/// The audit log, once it holds these texts.
+async fn on_record(gate: &Standalone, texts: &[&str]) -> Result<String> {
+    let log = gate.path().join("audit/topic.jsonl");
+    eventually(PATIENCE, || async {
+        let record = std::fs::read_to_string(&log)?.replace("\\\"", "\"");
+        for text in texts {
+            ensure!(record.contains(text), "{text} is not on record: {record}");
+        }
+        Ok(record)
+    })
+    .await
+}
+
+/// Something that looks like a key and is none.
+fn key() -> String {
+    let kind = ["-----BEGIN ", "PRIVATE", " KEY-----"].concat();
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+    let end = ["-----END ", "PRIVATE", " KEY-----"].concat();
+    format!("{kind}\n{}\n{end}\n", [line; 8].join("\n"))
+}
+
+#[tokio::test]
+async fn conditions_read_the_body_and_fail_closed() -> Result<()> {
+    let (_standin, gate) = gate().await?;
+    let agent = gate.agent("agents/coder")?;
+    let denied = |reason: &str| (403, reason.to_owned());
+    assert_eq!(patch(&agent, &json!({"labels": {"env": "dev"}})).await?.0, 200);
+    assert_eq!(
+        patch(&agent, &json!({"labels": {"env": "prod"}})).await?,
+        denied("RULE_DENIED")
+    );
+    // A body that the condition trips over is taken for the worse.
+    let tripped = patch(&agent, &json!({"labels": "prod"})).await?;
+    assert_eq!(tripped, denied("RULE_DENIED"));
+    on_record(&gate, &["\"condition\":\"failed\"", "\"condition\":\"holds\""]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_that_becomes_public_is_too_risky() -> Result<()> {
+    let (standin, gate) = gate().await?;
+    let agent = gate.agent("agents/coder")?;
+    let url = format!("{STORAGE}/storage/v1/b/acme-dev-data/iam");
+    let policy = |member: &str| {
+        json!({"bindings": [{"role": "roles/storage.objectViewer", "members": [member]}]}).to_string()
+    };
+    let public = agent.call("PUT", &url, &policy("allUsers")).await?;
+    assert_eq!(
+        public.refusal(),
+        (403, "RISK_DENIED".to_owned()),
+        "{}",
+        public.text()
+    );
+    assert!(public.text().contains("public"), "{}", public.text());
+    assert!(standin.requests().iter().all(|r| r.method != "PUT"));
+    let own = agent.call("PUT", &url, &policy("user:ann@example.com")).await?;
+    // It passes, and the stand-in does not know the method.
+    assert_eq!(own.status, 404, "{}", own.text());
+    assert!(standin.requests().iter().any(|r| r.method == "PUT"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_does_not_leave_in_an_object_or_a_secret() -> Result<()> {
+    let (standin, gate) = gate().await?;
+    let agent = gate.agent("agents/coder")?;
+    let upload = format!("{STORAGE}/upload/storage/v1/b/acme-dev-data/o?uploadType=media&name=notes.txt");
+    let refused = agent.call("POST", &upload, &key()).await?;
+    assert_eq!(
+        refused.refusal(),
+        (403, "SECRET_IN_REQUEST".to_owned()),
+        "{}",
+        refused.text()
+    );
+    assert!(!refused.text().contains("MIIEvQ"), "the value is told");
+    let harmless = agent.call("POST", &upload, "notes of a meeting").await?;
+    assert_eq!(harmless.status, 200, "{}", harmless.text());
+    let bodies: Vec<_> = standin
+        .requests()
+        .into_iter()
+        .filter(|r| r.method == "POST")
+        .collect();
+    assert_eq!(bodies.len(), 1);
+    let record = on_record(&gate, &["\"kind\":\"private-key\"", "\"hash\":\"hmac:"]).await?;
+    assert!(!record.contains("MIIEvQ"), "the value is on record");
+    Ok(())
+}

@@ -328,7 +328,9 @@ async fn pending_and_plain_kubectl_show_the_same() -> Result<()> {
     let plain = rows(&plain);
     assert_eq!(
         plain[0],
-        ["NAME", "AGENT", "METHOD", "RESOURCE", "STATE", "EXPIRES", "AGE"]
+        [
+            "NAME", "AGENT", "METHOD", "RESOURCE", "RISK", "STATE", "EXPIRES", "AGE"
+        ]
     );
     assert_eq!(plain[1][..4], ["coder-slow", "agents/coder", METHOD, BILLING]);
     Ok(())

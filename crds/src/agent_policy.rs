@@ -428,8 +428,9 @@ pub struct Limits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Secrets {
-    /// What happens to a request whose body holds a secret: Allow (it is recorded), RequireApproval or Deny.
-    /// Default: Allow.
+    /// What happens to a request whose body holds a secret: Allow (it is recorded, for bodies of up to 4 MiB),
+    /// RequireApproval or Deny. Where no policy that selects the agent sets it, bodies are searched only when they
+    /// are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Effect>,
     /// What happens to a request whose body cannot be searched for secrets: an encrypted archive, one that expands

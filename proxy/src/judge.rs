@@ -65,13 +65,18 @@ pub(crate) async fn judge(
     };
     if case.body.is_end_stream() {
         case.sight.body = Seen::Absent;
-    } else if wanted(&needs, case.sight.size) {
+    } else if wanted(&needs, case.sight.size) && !goes_both_ways(form) {
         Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
     } else if needs.search > Need::No {
-        record.unscannable = Some("it is long, and was passed on as it came".to_owned());
+        record.unscannable = Some("it was passed on as it came, unread".to_owned());
     }
     let verdict = case.decide(record, caller);
     Ok((case, verdict))
+}
+
+/// Whether the end of the request may wait for answers: then it can't be waited for here, and is not known.
+fn goes_both_ways(form: &Form) -> bool {
+    matches!(form, Form::Grpc(call) if call.both_ways)
 }
 
 /// Whether the body is to be read before the decision. For policies in DryRun only where that cannot fail for its

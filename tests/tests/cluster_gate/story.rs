@@ -50,11 +50,26 @@ async fn an_agent_is_let_through_masked_held_and_refused_and_all_of_it_is_on_rec
             .await?
             .success()?;
         let agent = format!("{agents}/coder");
+        let score = [
+            "get",
+            "apr",
+            "-n",
+            &agents,
+            &request,
+            "-o",
+            "jsonpath={.spec.risk.score}",
+        ];
+        let score = alice.kubectl(&score, None).await?.success()?;
+        assert!(
+            score.parse().is_ok_and(|score: u8| (1..=100).contains(&score)),
+            "a deploy has a risk: {score:?}"
+        );
         let wanted = [
             "NAME",
             "AGENT",
             "METHOD",
             "RESOURCE",
+            "RISK",
             "STATE",
             "EXPIRES",
             "AGE",
@@ -62,6 +77,7 @@ async fn an_agent_is_let_through_masked_held_and_refused_and_all_of_it_is_on_rec
             &agent,
             "run.namespaces.services.create",
             "projects/acme-dev/locations/us-central1",
+            &score,
             "Pending",
         ];
         let shown: Vec<&str> = table.split_whitespace().take(wanted.len()).collect();

@@ -272,9 +272,10 @@ pub const FACTORS: &[Factor; 21] = &[
         name: "protection-off",
         points: 30,
         looks_at: LooksAt::Body,
-        words: "turns off a protection against loss",
+        words: "turns off a protection",
         counts: "Protection from deletion, backups, retention, soft delete, versioning or holds are switched off, or \
-                 the ban on public access to a bucket is lifted, on a resource that exists.",
+                 the ban on public access to a bucket is lifted, on a resource that exists; or what guards others is \
+                 deleted: a lien, an organization policy, a deny policy, a perimeter, a schedule of backups.",
         sources: &[
             "https://docs.cloud.google.com/compute/docs/instances/preventing-accidental-vm-deletion",
             "https://docs.cloud.google.com/sql/docs/mysql/deletion-protection",

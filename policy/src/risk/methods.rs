@@ -5,9 +5,7 @@
 
 use std::sync::LazyLock;
 
-use rustc_hash::FxHashMap;
-
-use super::{factors::Id, tally::Tally};
+use super::{factors::Id, pattern::Patterns, tally::Tally};
 use crate::call::{Call, Traits};
 
 /// The table. A test finds each pattern in the catalogue.
@@ -210,58 +208,18 @@ pub(super) fn judge(call: &Call, tally: &mut Tally<'_>) {
     if reads_only(call) {
         return;
     }
-    static BY_SERVICE: LazyLock<FxHashMap<&str, Vec<(&str, Id)>>> = LazyLock::new(|| {
-        let mut map = FxHashMap::<_, Vec<_>>::default();
-        for (id, patterns) in TABLE {
-            for pattern in *patterns {
-                map.entry(first(pattern)).or_default().push((*pattern, *id));
-            }
-        }
-        map
+    static ROWS: LazyLock<Patterns<Id>> = LazyLock::new(|| {
+        let rows = TABLE
+            .iter()
+            .flat_map(|(id, patterns)| patterns.iter().map(move |pattern| (*pattern, *id)));
+        Patterns::new(rows)
     });
-    for (pattern, id) in BY_SERVICE.get(first(call.method)).into_iter().flatten() {
-        if fits(pattern, call.method) {
-            tally.add(*id);
-        }
+    for id in ROWS.of(call.method) {
+        tally.add(*id);
     }
 }
 
 /// Whether a call certainly changes nothing.
 pub(super) fn reads_only(call: &Call) -> bool {
     call.traits.contains(Traits::READ) && !call.traits.contains(Traits::CHANGE)
-}
-
-/// The first segment of an id.
-pub(super) fn first(id: &str) -> &str {
-    id.split_once('.').map_or(id, |(first, _)| first)
-}
-
-/// Whether a pattern matches an id. Its cost is bounded by the length of ids, of which there are few dots.
-pub(super) fn fits(pattern: &str, id: &str) -> bool {
-    let (segment, rest) = split(pattern);
-    if segment == "**" {
-        let Some(rest) = rest else { return true };
-        let mut id = Some(id);
-        while let Some(tail) = id {
-            if fits(rest, tail) {
-                return true;
-            }
-            id = split(tail).1;
-        }
-        return false;
-    }
-    let (own, tail) = split(id);
-    (segment == "*" || segment == own)
-        && match (rest, tail) {
-            (Some(rest), Some(tail)) => fits(rest, tail),
-            (None, None) => true,
-            _ => false,
-        }
-}
-
-fn split(dotted: &str) -> (&str, Option<&str>) {
-    match dotted.split_once('.') {
-        Some((first, rest)) => (first, Some(rest)),
-        None => (dotted, None),
-    }
 }

@@ -10,6 +10,7 @@
 mod body;
 mod factors;
 mod methods;
+mod pattern;
 mod tally;
 
 use std::{borrow::Cow, collections::BTreeMap};

@@ -224,6 +224,39 @@ fn a_factor_counts_once_for_all_calls_of_a_request() {
     assert_eq!(score(&[]), "0");
 }
 
+/// The XML API says in a header what the JSON API says in a parameter.
+#[test]
+fn headers_that_share_count() {
+    let score = |line: &str, value: &str| {
+        let request = RequestFacts {
+            headers: &[("content-type", "text/plain"), ("x-goog-acl", value)],
+            body: Body::Absent,
+            ..RequestFacts::default()
+        };
+        shown(&risk::score(
+            &BTreeMap::new(),
+            &mut |_| false,
+            &[],
+            &Inputs {
+                calls: &calls(&Sent::new(line, Body::Absent)),
+                request: &request,
+                pace: Pace::default(),
+                now: WORKDAY.parse().expect("is a time"),
+            },
+        ))
+    };
+    let upload = "POST https://storage.googleapis.com/upload/storage/v1/b/b/o?uploadType=media&name=o";
+    assert_eq!(
+        score(upload, "Public-Read"),
+        "60 = public-access 50 (x-goog-acl: everybody) + change 10"
+    );
+    assert_eq!(score(upload, "private"), "10 = change 10");
+    let list = "GET https://storage.googleapis.com/storage/v1/b/b/o";
+    assert_eq!(score(list, "public-read"), "0");
+    let elsewhere = "POST https://pubsub.googleapis.com/v1/projects/p/topics/t:publish";
+    assert_eq!(score(elsewhere, "public-read"), "10 = change 10");
+}
+
 /// What hides a body is worth as much as the worst that could be in it.
 #[test]
 fn what_cannot_be_read_counts_as_all_that_could_be_there() {

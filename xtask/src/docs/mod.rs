@@ -1,6 +1,7 @@
 //! `cargo xtask docs`: pages of `docs/` that are made from tables in the code.
 
 mod groups;
+mod risk;
 
 use std::fs;
 
@@ -14,10 +15,16 @@ struct Page {
     make: fn() -> Result<String>,
 }
 
-const PAGES: [Page; 1] = [Page {
-    name: "method-groups.md",
-    make: groups::page,
-}];
+const PAGES: [Page; 2] = [
+    Page {
+        name: "method-groups.md",
+        make: groups::page,
+    },
+    Page {
+        name: "risk.md",
+        make: risk::page,
+    },
+];
 
 /// Writes all pages, or with `check` writes nothing and names those that are stale.
 ///

@@ -38,11 +38,11 @@ impl Is {
     pub(super) fn describe(self) -> String {
         match self {
             Self::Everybody => "`allUsers` or `allAuthenticatedUsers`".to_owned(),
-            Self::BasicRole => listed(roles::BASIC),
-            Self::EscalatingRole => listed(roles::ESCALATING),
-            Self::EscalatingPermission => listed(roles::PERMISSIONS),
+            Self::BasicRole => listed(roles::BASIC.iter().copied()),
+            Self::EscalatingRole => listed(roles::ESCALATING.all()),
+            Self::EscalatingPermission => listed(roles::PERMISSIONS.all()),
             Self::OpenRange => "ranges that span the internet".to_owned(),
-            Self::OneOf(names, _) => listed(names),
+            Self::OneOf(names, _) => listed(names.iter().copied()),
             Self::Off => "off".to_owned(),
             Self::On => "on".to_owned(),
             Self::Given => "not empty".to_owned(),
@@ -52,7 +52,7 @@ impl Is {
         }
     }
 
-    /// Whether the field counts when an update mask names it and the body does not have it: it is reset then.
+    /// Whether the field counts when an update mask names it and it is not given.
     pub(super) fn counts_when_reset(self) -> bool {
         matches!(self, Self::Off | Self::Empty | Self::AtMost(_))
     }
@@ -88,18 +88,13 @@ impl Is {
 
     /// What was found in a text, as in a query.
     pub(super) fn text(self, text: &str) -> Option<&'static str> {
-        let is = |other: &str| text.trim().eq_ignore_ascii_case(other);
+        let text = text.trim();
+        let is = |other: &str| text.eq_ignore_ascii_case(other);
         match self {
             Self::Everybody => roles::EVERYBODY.iter().find(|name| is(name)).copied(),
             Self::BasicRole => roles::BASIC.iter().find(|name| is(name)).copied(),
-            Self::EscalatingRole => roles::ESCALATING
-                .iter()
-                .find(|name| roles::fits(name, text.trim()))
-                .copied(),
-            Self::EscalatingPermission => roles::PERMISSIONS
-                .iter()
-                .find(|name| roles::fits(name, text.trim()))
-                .copied(),
+            Self::EscalatingRole => roles::ESCALATING.of(text),
+            Self::EscalatingPermission => roles::PERMISSIONS.of(text),
             Self::OneOf(names, label) => names.iter().any(|name| is(name)).then_some(label),
             Self::Off => (is("false") || is("0") || text.is_empty()).then_some("off"),
             Self::On => (is("true") || is("1")).then_some("on"),
@@ -117,9 +112,8 @@ impl Is {
     }
 }
 
-fn listed(names: &[&str]) -> String {
+fn listed(names: impl Iterator<Item = &'static str>) -> String {
     names
-        .iter()
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ")

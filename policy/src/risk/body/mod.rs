@@ -9,6 +9,7 @@
 //! no templates and no configuration within strings.
 
 mod is;
+mod mask;
 mod probes;
 mod range;
 mod roles;
@@ -16,21 +17,21 @@ mod walk;
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::{
     factors::Id,
-    methods::{first, fits, reads_only},
-    tally::Tally,
+    methods::reads_only,
+    pattern::{Patterns, fits},
+    tally::{MAX, Tally},
 };
 use crate::{
     call::Call,
     request::{Body, RequestFacts},
 };
 use is::Is;
-use probes::{HEADERS, PROBES, Probe, QUERY};
+use probes::{HEADERS, Named, PROBES, Probe, QUERY};
 
 /// A row of the table of fields, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,90 +74,92 @@ pub fn fields() -> impl Iterator<Item = Field> {
 /// It is false for uploads of objects, whose bodies are content: where their metadata shares them, that is a call
 /// of its own (`storage.objectAccessControls.insert`), for which it is true.
 pub fn body_matters(call: &Call) -> bool {
-    probes(call).iter().any(|probe| !probe.lenient)
+    asked(std::slice::from_ref(call)).iter().any(|asked| asked.strict)
 }
 
-type Active = SmallVec<[&'static Probe; 16]>;
+/// A row that is asked of a request.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    probe: &'static Probe,
+    /// Whether it counts that the body can't be read.
+    strict: bool,
+}
 
-/// The rows that are asked of a call.
-fn probes(call: &Call) -> Active {
-    static BY_SERVICE: LazyLock<FxHashMap<&str, Vec<(&str, &Probe)>>> = LazyLock::new(|| {
-        let mut map = FxHashMap::<_, Vec<_>>::default();
-        for probe in PROBES {
-            for pattern in probe.methods {
-                map.entry(first(pattern)).or_default().push((*pattern, probe));
-            }
-        }
-        map
+/// The rows that are asked of a request, each once.
+fn asked(calls: &[Call]) -> SmallVec<[Asked; 16]> {
+    static ROWS: LazyLock<Patterns<&Probe>> = LazyLock::new(|| {
+        let rows = PROBES
+            .iter()
+            .flat_map(|probe| probe.methods.iter().map(move |pattern| (*pattern, probe)));
+        Patterns::new(rows)
     });
-    let mut active = Active::new();
-    if reads_only(call) {
-        return active;
-    }
-    for service in [first(call.method), "**"] {
-        for (pattern, probe) in BY_SERVICE.get(service).into_iter().flatten() {
-            if fits(pattern, call.method) && !active.iter().any(|known| std::ptr::eq(*known, *probe)) {
-                active.push(probe);
+    let mut all = SmallVec::<[Asked; 16]>::new();
+    for call in calls.iter().filter(|call| !reads_only(call)) {
+        for probe in ROWS.of(call.method) {
+            let strict = !probe.lenient.contains(&call.method);
+            match all.iter_mut().find(|known| std::ptr::eq(known.probe, *probe)) {
+                Some(known) => known.strict |= strict,
+                None => all.push(Asked { probe, strict }),
             }
         }
     }
-    active
+    all
 }
 
 /// Adds what the request does.
 pub(super) fn judge(calls: &[Call], request: &RequestFacts<'_>, tally: &mut Tally<'_>) {
-    // What could be wrong with a body that is not known, and whether that matters to anything.
-    let mut hidden = SmallVec::<[Id; 8]>::new();
-    let mut matters = false;
-    let none = Value::Object(Map::new());
-    for call in calls.iter().filter(|call| !reads_only(call)) {
-        named(QUERY, call, request.query, tally);
-        named(HEADERS, call, request.headers, tally);
-        entity_in_url(call, tally);
-        let active = probes(call);
-        if active.is_empty() {
-            continue;
-        }
-        let read = match request.body {
-            Body::Absent => walk::walk(call, &active, &none, request.query, tally),
-            Body::Json(value) => walk::walk(call, &active, value, request.query, tally),
-            Body::Unread | Body::Unreadable => false,
-        };
-        if !read {
-            let strict = || active.iter().filter(|probe| !probe.lenient);
-            matters |= strict().next().is_some();
-            hidden.extend(strict().map(|probe| probe.factor));
-        }
+    if calls.iter().all(reads_only) {
+        return;
     }
-    if matters {
-        hidden.sort_unstable();
-        hidden.dedup();
-        let all: u32 = hidden.iter().map(|id| u32::from(tally.points(*id))).sum();
-        let all = u8::try_from(all).map_or(super::tally::MAX, |all| all.min(super::tally::MAX));
-        let own = tally.points(Id::UnreadableBody);
-        tally.add_points(Id::UnreadableBody, own.max(all));
+    named(QUERY, calls, request.query, tally);
+    named(HEADERS, calls, request.headers, tally);
+    for call in calls {
+        entity_in_url(call, tally);
+    }
+    let asked = asked(calls);
+    if asked.is_empty() {
+        return;
+    }
+    let none = Value::Object(Map::new());
+    let read = match request.body {
+        Body::Absent => walk::walk(calls, &asked, &none, request.query, tally),
+        Body::Json(value) => walk::walk(calls, &asked, value, request.query, tally),
+        Body::Unread | Body::Unreadable => false,
+    };
+    if !read {
+        hidden(&asked, tally);
     }
 }
 
-/// Parameters or headers that do something.
-fn named(table: &'static [probes::Named], call: &Call, given: &[(&str, &str)], tally: &mut Tally<'_>) {
-    if given.is_empty() {
+/// What can't be read counts for all that could be wrong with it.
+fn hidden(asked: &[Asked], tally: &mut Tally<'_>) {
+    let strict = asked.iter().filter(|asked| asked.strict);
+    let mut factors: SmallVec<[Id; 8]> = strict.map(|asked| asked.probe.factor).collect();
+    if factors.is_empty() {
         return;
     }
-    let service = first(call.method);
-    for row in table {
-        if !row
-            .methods
-            .iter()
-            .any(|pattern| first(pattern) == service && fits(pattern, call.method))
-        {
-            continue;
-        }
-        for (name, value) in given {
+    factors.sort_unstable();
+    factors.dedup();
+    let all: u32 = factors.iter().map(|id| u32::from(tally.points(*id))).sum();
+    let all = u8::try_from(all).map_or(MAX, |all| all.min(MAX));
+    let own = tally.points(Id::UnreadableBody);
+    tally.add_points(Id::UnreadableBody, own.max(all));
+}
+
+/// Parameters or headers that do something.
+fn named(table: &'static [Named], calls: &[Call], given: &[(&str, &str)], tally: &mut Tally<'_>) {
+    for (name, value) in given {
+        for row in table {
             let Some(known) = row.names.iter().find(|known| same_name(name, known)) else {
                 continue;
             };
-            if let Some(label) = row.is.text(value) {
+            let Some(label) = row.is.text(value) else {
+                continue;
+            };
+            let concerns = |call: &Call| {
+                !reads_only(call) && row.methods.iter().any(|pattern| fits(pattern, call.method))
+            };
+            if calls.iter().any(concerns) {
                 tally.add_at(row.factor, || Cow::Owned(format!("{known}: {label}")));
             }
         }
@@ -180,13 +183,20 @@ fn entity_in_url(call: &Call, tally: &mut Tally<'_>) {
     }
 }
 
-/// Whether a name of a request is that of the table, in camel case or in snake case.
-fn same_name(given: &str, name: &str) -> bool {
-    given == name
-        || (given.len() >= name.len()
-            && given
-                .bytes()
-                .filter(|b| *b != b'_')
-                .map(|b| b.to_ascii_lowercase())
-                .eq(name.bytes().map(|b| b.to_ascii_lowercase())))
+/// Whether two names of a field are the same, in camel case or in snake case.
+fn same_name(a: &str, b: &str) -> bool {
+    fn folded(name: &str) -> impl Iterator<Item = u8> {
+        name.bytes()
+            .filter(|b| *b != b'_')
+            .map(|b| b.to_ascii_lowercase())
+    }
+    // Most names differ in their first letter.
+    if let ([x, ..], [y, ..]) = (a.as_bytes(), b.as_bytes())
+        && !x.eq_ignore_ascii_case(y)
+        && *x != b'_'
+        && *y != b'_'
+    {
+        return false;
+    }
+    a == b || folded(a).eq(folded(b))
 }

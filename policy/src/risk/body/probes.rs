@@ -23,10 +23,10 @@ pub(super) struct Probe {
     pub(super) is: Is,
     /// Asked of the object that has the first of the names.
     pub(super) excuse: Option<Excuse>,
-    /// What it means that none of the fields is there.
+    /// What it means that the field is not there.
     pub(super) absent: Option<Absent>,
-    /// A body that can't be read does not count for this row alone.
-    pub(super) lenient: bool,
+    /// For these of the methods, by their ids, it does not count that the body can't be read.
+    pub(super) lenient: Methods,
 }
 
 /// What the lack of a field means.
@@ -36,6 +36,8 @@ pub(super) struct Absent {
     pub(super) on: Methods,
     /// In words.
     pub(super) means: &'static str,
+    /// Whole paths of the field, from the body: a field of its name elsewhere is not the field.
+    pub(super) unless_at: Fields,
     /// Asked of the whole body.
     pub(super) excuse: Option<Excuse>,
 }
@@ -55,13 +57,26 @@ impl Probe {
         self
     }
 
-    const fn absent(mut self, on: Methods, means: &'static str, excuse: Option<Excuse>) -> Self {
-        self.absent = Some(Absent { on, means, excuse });
+    const fn absent(mut self, on: Methods, unless_at: Fields, means: &'static str) -> Self {
+        self.absent = Some(Absent {
+            on,
+            means,
+            unless_at,
+            excuse: None,
+        });
         self
     }
 
-    const fn lenient(mut self) -> Self {
-        self.lenient = true;
+    /// The lack of a field is harmless where this says so of the body.
+    const fn absence_excused(mut self, by: Excuse) -> Self {
+        if let Some(absent) = &mut self.absent {
+            absent.excuse = Some(by);
+        }
+        self
+    }
+
+    const fn lenient(mut self, methods: Methods) -> Self {
+        self.lenient = methods;
         self
     }
 }
@@ -74,7 +89,7 @@ const fn row(factor: Id, methods: Methods, fields: Fields, is: Is) -> Probe {
         is,
         excuse: None,
         absent: None,
-        lenient: false,
+        lenient: &[],
     }
 }
 
@@ -173,18 +188,19 @@ pub(super) const PROBES: &[Probe] = &[
             "storage.objects.copy",
             "storage.objects.rewrite",
             "storage.objects.compose",
+            "storage.objects.insert",
             "storagebatchoperations.**.jobs.create",
         ],
-        &[&["entity"]],
-        Is::Everybody,
-    ),
-    row(
-        Id::PublicAccess,
-        &["storage.objects.insert"],
-        &[&["entity"]],
+        &[
+            &["acl", "entity"],
+            &["defaultObjectAcl", "entity"],
+            &["grants", "entity"],
+            &["entity"],
+        ],
         Is::Everybody,
     )
-    .lenient(),
+    // An upload's body is content.
+    .lenient(&["storage.objects.insert"]),
     // BigQuery: Dataset.access, RowAccessPolicy, DataPolicy.
     row(
         Id::PublicAccess,
@@ -246,7 +262,16 @@ pub(super) const PROBES: &[Probe] = &[
             "all traffic",
         ),
     )
-    .absent(RUN_WHOLE, "all traffic", None),
+    .absent(
+        RUN_WHOLE,
+        &[
+            &["ingress"],
+            &["service", "ingress"],
+            &["instance", "ingress"],
+            &["metadata", "annotations", "run.googleapis.com/ingress"],
+        ],
+        "all traffic",
+    ),
     // Cloud Functions v2 and v1, App Engine.
     row(
         Id::PublicIngress,
@@ -260,7 +285,16 @@ pub(super) const PROBES: &[Probe] = &[
             "all traffic",
         ),
     )
-    .absent(&["cloudfunctions.**.functions.create"], "all traffic", None),
+    .absent(
+        &["cloudfunctions.**.functions.create"],
+        &[
+            &["ingressSettings"],
+            &["serviceConfig", "ingressSettings"],
+            &["function", "ingressSettings"],
+            &["function", "serviceConfig", "ingressSettings"],
+        ],
+        "all traffic",
+    ),
     row(
         Id::PublicIngress,
         &["appengine.**.services.patch"],
@@ -293,8 +327,8 @@ pub(super) const PROBES: &[Probe] = &[
             "compute.forwardingRules.insert",
             "compute.globalForwardingRules.insert",
         ],
+        &[&["loadBalancingScheme"]],
         "an external one",
-        None,
     ),
     // Firewalls: Firewall, FirewallPolicyRule; App Engine's; VMware Engine's.
     row(
@@ -310,9 +344,10 @@ pub(super) const PROBES: &[Probe] = &[
     .excused(lets_nothing_in)
     .absent(
         &["compute.firewalls.insert", "compute.firewalls.update"],
+        &[&["sourceRanges"]],
         "any address",
-        Some(names_other_sources),
-    ),
+    )
+    .absence_excused(names_other_sources),
     row(
         Id::OpenNetwork,
         FIREWALL_POLICIES,
@@ -402,7 +437,12 @@ pub(super) const PROBES: &[Probe] = &[
             "compute.regionInstances.bulkInsert",
             "compute.regionInstanceTemplates.insert",
         ],
-        &[&["accessConfigs"], &["ipv6AccessConfigs"]],
+        &[
+            &["networkInterfaces", "accessConfigs"],
+            &["networkInterfaces", "ipv6AccessConfigs"],
+            &["accessConfigs"],
+            &["ipv6AccessConfigs"],
+        ],
         Is::Given,
     ),
     row(
@@ -535,7 +575,14 @@ pub(super) const PROBES: &[Probe] = &[
         &[&["deletionProtectionEnabled"]],
         Is::Off,
     )
-    .absent(&["sql.instances.update"], "that it is off", None),
+    .absent(
+        &["sql.instances.update"],
+        &[
+            &["settings", "deletionProtectionEnabled"],
+            &["body", "settings", "deletionProtectionEnabled"],
+        ],
+        "that it is off",
+    ),
     row(
         Id::ProtectionOff,
         &["firestore.projects.databases.patch"],
@@ -618,8 +665,11 @@ pub(super) const PROBES: &[Probe] = &[
     )
     .absent(
         &["cloudbilling.projects.updateBillingInfo"],
+        &[
+            &["billingAccountName"],
+            &["projectBillingInfo", "billingAccountName"],
+        ],
         "that billing ends",
-        None,
     ),
 ];
 

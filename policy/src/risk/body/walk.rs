@@ -5,10 +5,16 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 use smallvec::{SmallVec, smallvec};
 
-use super::{is::Is, probes::Probe, range::Ranges, same_name};
+use super::{
+    Asked,
+    is::Is,
+    mask::{Masks, is_given},
+    range::Ranges,
+    same_name,
+};
 use crate::{
     call::Call,
-    risk::{methods::fits, tally::Tally},
+    risk::{pattern::fits, tally::Tally},
 };
 
 /// Deeper bodies are not walked: no method has one, and the walk uses the stack.
@@ -17,8 +23,8 @@ const MAX_DEPTH: usize = 128;
 /// Adds what the body does to the tally. `false` where it is no object or too deep, so that it was not walked
 /// to its end.
 pub(super) fn walk(
-    call: &Call,
-    probes: &[&'static Probe],
+    calls: &[Call],
+    asked: &[Asked],
     body: &Value,
     query: &[(&str, &str)],
     tally: &mut Tally<'_>,
@@ -27,29 +33,27 @@ pub(super) fn walk(
         return false;
     };
     let mut walk = Walk {
-        probes,
-        states: smallvec![State::default(); probes.len()],
+        asked,
+        states: smallvec![State::default(); asked.len()],
         path: SmallVec::new(),
         tally,
     };
     let whole = walk.object(root);
-    walk.missing(call, root, query);
+    walk.missing(calls, root, query);
     whole
 }
 
 struct Walk<'v, 't, 'w> {
-    probes: &'t [&'static Probe],
-    /// One for each probe.
+    asked: &'t [Asked],
+    /// One for each of them.
     states: SmallVec<[State; 16]>,
     path: SmallVec<[Step<'v>; 16]>,
     tally: &'t mut Tally<'w>,
 }
 
-/// What a probe has seen.
+/// What a row has seen.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// One of its fields, whatever its value.
-    seen: bool,
     ranges: Ranges,
 }
 
@@ -101,62 +105,61 @@ impl<'v> Walk<'v, '_, '_> {
         }
     }
 
-    /// Asks every probe about the field that the path ends with.
+    /// Asks every row about the field that the path ends with.
     fn field(&mut self, value: &Value) {
-        for (probe, state) in self.probes.iter().zip(&mut self.states) {
-            let tails = probe
-                .fields
-                .iter()
-                .filter_map(|names| Some((*names, tail(&self.path, names)?)));
-            for (names, steps) in tails {
-                state.seen = true;
-                let excused = |step: &Step<'_>| probe.excuse.is_some_and(|excuse| excuse(step.holder));
-                if steps.first().is_some_and(excused) {
-                    continue;
+        for (Asked { probe, .. }, state) in self.asked.iter().zip(&mut self.states) {
+            let mut fields = probe.fields.iter();
+            let Some((names, steps)) = fields.find_map(|names| Some((*names, tail(&self.path, names)?)))
+            else {
+                continue;
+            };
+            let excused = |step: &Step<'_>| probe.excuse.is_some_and(|excuse| excuse(step.holder));
+            if steps.first().is_some_and(excused) {
+                continue;
+            }
+            let mut test = |value: &Value, index: Option<usize>| {
+                if let Some(label) = state.test(probe.is, value) {
+                    self.tally
+                        .add_at(probe.factor, || Cow::Owned(place(steps, names, index, label)));
                 }
-                let mut test = |value: &Value, index: Option<usize>| {
-                    if let Some(label) = state.test(probe.is, value) {
-                        self.tally
-                            .add_at(probe.factor, || Cow::Owned(place(steps, names, index, label)));
+            };
+            match value {
+                Value::Array(items) if !probe.is.is_of_lists() => {
+                    for (i, item) in items.iter().enumerate() {
+                        test(item, Some(i));
                     }
-                };
-                match value {
-                    Value::Array(items) if !probe.is.is_of_lists() => {
-                        for (i, item) in items.iter().enumerate() {
-                            test(item, Some(i));
-                        }
-                    }
-                    _ => test(value, None),
                 }
+                _ => test(value, None),
             }
         }
     }
 
     /// What the lack of a field means: where the method takes that as any, or an update mask resets it.
-    fn missing(&mut self, call: &Call, root: &Map<String, Value>, query: &[(&str, &str)]) {
-        let mut mask: Option<SmallVec<[&str; 8]>> = None;
-        for (probe, state) in self.probes.iter().zip(&self.states) {
-            if state.seen {
-                continue;
-            }
+    fn missing(&mut self, calls: &[Call], root: &Map<String, Value>, query: &[(&str, &str)]) {
+        let mut masks: Option<Masks<'_>> = None;
+        for Asked { probe, .. } in self.asked {
             if let Some(absent) = probe.absent
-                && absent.on.iter().any(|pattern| fits(pattern, call.method))
+                && calls
+                    .iter()
+                    .any(|call| absent.on.iter().any(|pattern| fits(pattern, call.method)))
+                && !absent
+                    .unless_at
+                    .iter()
+                    .any(|path| is_given(root, path.iter().copied()))
                 && !absent.excuse.is_some_and(|excuse| excuse(root))
             {
                 self.tally.add_at(probe.factor, || {
                     Cow::Owned(format!("no {}, which means {}", probe.first_name(), absent.means))
                 });
-            } else if probe.is.counts_when_reset() {
-                let mask = mask.get_or_insert_with(|| mask_of(root, query));
-                let names = |field: &&[&str]| {
-                    mask.iter()
-                        .any(|masked| *masked == "*" || field.iter().any(|name| same_name(masked, name)))
-                };
-                if probe.fields.iter().any(names) {
-                    self.tally.add_at(probe.factor, || {
-                        Cow::Owned(format!("{}: reset by the update mask", probe.first_name()))
-                    });
-                }
+            }
+            if !probe.is.counts_when_reset() {
+                continue;
+            }
+            let masks = masks.get_or_insert_with(|| Masks::of(root, query));
+            if let Some(names) = masks.reset(probe.fields) {
+                self.tally.add_at(probe.factor, || {
+                    Cow::Owned(format!("{}: reset by the update mask", names.join(".")))
+                });
             }
         }
     }
@@ -200,31 +203,4 @@ fn place(steps: &[Step<'_>], names: &[&str], index: Option<usize>, label: &str) 
     text.push_str(": ");
     text.push_str(label);
     text
-}
-
-/// The last parts of what an update mask names, wherever it stands and in whichever of its forms.
-fn mask_of<'a>(root: &'a Map<String, Value>, query: &[(&'a str, &'a str)]) -> SmallVec<[&'a str; 8]> {
-    const NAMES: [&str; 2] = ["updateMask", "fieldMask"];
-    let is_mask = |name: &str| NAMES.iter().any(|known| same_name(name, known));
-    let in_query = query
-        .iter()
-        .filter(|(name, _)| is_mask(name) || name.split_once('.').is_some_and(|(before, _)| is_mask(before)))
-        .map(|(_, value)| *value);
-    let mut texts: SmallVec<[&str; 8]> = in_query.collect();
-    for (_, value) in root.iter().filter(|(name, _)| is_mask(name)) {
-        let value = match value {
-            Value::Object(mask) => mask.get("paths").unwrap_or(value),
-            _ => value,
-        };
-        match value {
-            Value::String(text) => texts.push(text),
-            Value::Array(items) => texts.extend(items.iter().filter_map(Value::as_str)),
-            _ => {}
-        }
-    }
-    texts
-        .into_iter()
-        .flat_map(|text| text.split(','))
-        .map(|path| path.trim().rsplit('.').next().unwrap_or(path))
-        .collect()
 }

@@ -118,10 +118,13 @@ pub(crate) async fn pass_on(
     outcome.status(parts.status.as_u16());
     outcome.ends_with_trailers(grpc::is_grpc(&parts.headers));
     let calls = &outcome.record().calls;
-    let sealed = way
-        .gateway
-        .sealer
-        .seal_headers(way.caller, calls, &mut parts.headers, Timestamp::now());
+    let sealed = way.gateway.sealer.seal_headers(
+        way.caller,
+        calls,
+        form.opening(),
+        &mut parts.headers,
+        Timestamp::now(),
+    );
     if let Err(error) = sealed {
         let refusal = Refusal::denied(error.reason(), error.to_string());
         return broken_off(outcome, refusal);
@@ -193,7 +196,15 @@ async fn read_and_mask(
     // Whatever the form, an error about all of it may come as JSON.
     let json = is_json(&parts.headers);
     match form {
-        Form::Plain | Form::Xml | Form::Session | Form::Signed | Form::Grpc(_) if !json => {
+        Form::Plain
+        | Form::Xml
+        | Form::Opens(_)
+        | Form::Session(_)
+        | Form::Asks(_)
+        | Form::Signed
+        | Form::Grpc(_)
+            if !json =>
+        {
             return Err(unreadable("it is not JSON"));
         }
         Form::Rpc(_) if !json && !is_protobuf(&parts.headers) => {

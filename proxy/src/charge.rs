@@ -57,7 +57,7 @@ fn load(record: &CallRecord, form: &Form) -> Load {
             let parts = batch.calls.iter();
             Load::each(parts.map(|range| record.calls.get(range.clone()).unwrap_or(&record.calls)))
         }
-        Form::Session => Load {
+        Form::Session(_) => Load {
             changes: 0,
             ..Load::one(&record.calls)
         },

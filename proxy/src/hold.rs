@@ -34,7 +34,7 @@ use crate::{
     record::{ApprovalNote, CallRecord},
     refusal::Refusal,
     scan::Finding,
-    shape::whole,
+    shape::{session, whole},
     sight::Sight,
 };
 
@@ -75,11 +75,7 @@ pub(crate) async fn hold(
     wanted: &mut Wanted<'_>,
 ) -> Result<(Permit, Kept), Refused> {
     if starts_session(canonical) {
-        return Err(Box::new(Refusal::denied(
-            "UPLOAD_SESSION_NOT_HELD",
-            "The call needs an approval, which covers its whole body, and a resumable upload sends its content later. \
-             Upload it in one request (uploadType=multipart or media).",
-        )));
+        return Err(session::not_in_one());
     }
     let body = whole::keep(gateway, &caller.name(), canonical, body).await?;
     record
@@ -174,7 +170,9 @@ fn starts_session(canonical: &Canonical) -> bool {
             matches!(name.as_str(), "uploadtype" | "uploadprotocol")
                 && value.eq_ignore_ascii_case("resumable")
         })
-        || canonical.headers.contains_key("x-goog-upload-protocol")
+        || ["x-goog-upload-protocol", "x-goog-resumable"]
+            .iter()
+            .any(|name| canonical.headers.contains_key(*name))
 }
 
 /// Decides again, under the policies of now, with the approval in hand.
@@ -240,7 +238,14 @@ async fn digest(
         .collect();
     // By name; values of one name keep their order, which has a meaning.
     headers.sort_by_key(|(name, _)| *name);
-    let parts = [target.verb(), target.host(), target.path(), target.query()];
+    // A signed URL is a credential, and another one each time that it is asked for; so is the place that content is
+    // put at by it. What is written to and read from is what the calls name.
+    let (path, query) = match (canonical.anonymous, target.verb()) {
+        (true, "PUT") => ("", ""),
+        (true, _) => (target.path(), ""),
+        (false, _) => (target.path(), target.query()),
+    };
+    let parts = [target.verb(), target.host(), path, query];
     let mut digester = CallDigester::new(caller, &record.calls, &parts, &headers);
     let digested = body.run(move |reader| {
         whole::each(reader, |piece| digester.body(piece))?;
@@ -306,10 +311,7 @@ fn describe(
                     .take(16)
                     .collect(),
                 verb: target.verb().to_owned(),
-                url: shortened(
-                    &format!("https://{}{}", target.host(), target.path_and_query()),
-                    8000,
-                ),
+                url: shortened(&shown_url(canonical), 8000),
                 traits,
                 body,
                 body_bytes: i64::try_from(body_bytes).unwrap_or(i64::MAX),
@@ -346,6 +348,15 @@ fn shown_finding(finding: &Finding) -> SecretFinding {
     SecretFinding {
         kind: finding.kind.clone(),
         place: shortened(&finding.place, 900),
+    }
+}
+
+/// The URL as an approver may see it: without what is a credential.
+fn shown_url(canonical: &Canonical) -> String {
+    let target = &canonical.target;
+    match canonical.anonymous {
+        true => format!("https://{}{}", target.host(), target.path()),
+        false => format!("https://{}{}", target.host(), target.path_and_query()),
     }
 }
 

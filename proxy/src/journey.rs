@@ -49,7 +49,7 @@ use crate::{
     refusal::Refusal,
     search::Search,
     session::Sealer,
-    shape::{Form, Shaped, restored, shape},
+    shape::{Form, Shaped, restored, session, shape},
 };
 
 /// Limits on what is held in memory.
@@ -139,6 +139,14 @@ struct Cleared {
     form: Form,
 }
 
+/// What becomes of a call that is not refused.
+enum Clear {
+    /// It may go upstream.
+    Onward(Box<Cleared>),
+    /// It needs nothing of Google's, or not yet.
+    Answered(Box<Response<AnswerBody>>),
+}
+
 /// Boxed, because it is large and rare.
 pub(crate) type Refused = Box<Refusal>;
 
@@ -151,7 +159,8 @@ pub async fn travel(
     let mut record = arrive(&gateway, &connection, &request);
     let wire = Wire::of(&request);
     match clear(&gateway, &connection, request, &mut record).await {
-        Ok((cleared, watch)) => forward(&gateway, cleared, watch, record, wire).await,
+        Ok((Clear::Onward(cleared), watch)) => forward(&gateway, *cleared, watch, record, wire).await,
+        Ok((Clear::Answered(answer), _)) => *answer,
         Err(refusal) => refuse(&gateway, &mut record, *refusal, wire),
     }
 }
@@ -231,7 +240,7 @@ async fn clear(
     connection: &Connection,
     request: Request<Incoming>,
     record: &mut CallRecord,
-) -> Result<(Cleared, Watch), Refused> {
+) -> Result<(Clear, Watch), Refused> {
     let (parts, body) = request.into_parts();
     let caller = identify(gateway, connection, &parts.headers).await?;
     record.caller = Some(caller.clone());
@@ -241,7 +250,7 @@ async fn clear(
     tokio::select! {
         biased;
         // A call that waits for nothing never looks at the watch.
-        cleared = clearing => cleared.map(|cleared| (cleared, watch)),
+        clear = clearing => clear.map(|clear| (clear, watch)),
         cut = watch.cut() => Err(Box::new(cut)),
     }
 }
@@ -254,8 +263,19 @@ async fn clear_caller(
     record: &mut CallRecord,
     caller: Arc<Caller>,
     line: &Line,
-) -> Result<Cleared, Refused> {
+) -> Result<Clear, Refused> {
     let shaped = shape(gateway, record, &caller, &connection.authority, parts, body).await?;
+    clear_shaped(gateway, shaped, record, caller, line).await
+}
+
+/// The same for a request that is understood.
+async fn clear_shaped(
+    gateway: &Gateway,
+    shaped: Shaped,
+    record: &mut CallRecord,
+    caller: Arc<Caller>,
+    line: &Line,
+) -> Result<Clear, Refused> {
     let Shaped {
         mut canonical,
         body,
@@ -266,6 +286,13 @@ async fn clear_caller(
 
     line.look()?;
     let (mut case, mut verdict) = judge(gateway, record, &caller, &mut canonical, body, &form).await?;
+    let form = match (&verdict, form) {
+        (Verdict::Hold(_), Form::Session(Some(opening))) => {
+            let whole = session::in_one(gateway, canonical, *opening, case.body)?;
+            return Box::pin(clear_shaped(gateway, whole, record, caller, line)).await;
+        }
+        (_, form) => form,
+    };
     if matches!(verdict, Verdict::Hold(_)) {
         holdable(&form)?;
         // Whoever approves sees the body, and what is in it may be worse than what was known without it.
@@ -279,6 +306,17 @@ async fn clear_caller(
         in_force,
         ..
     } = case;
+    let here = match (&verdict, &form) {
+        (Verdict::Hold(_), Form::Opens(Some(opening))) => Some(session::promised(gateway, &caller, opening)?),
+        (Verdict::Hold(_) | Verdict::Allow(_), Form::Asks(_)) => Some(session::nothing_yet()),
+        _ => None,
+    };
+    if let Some(answer) = here {
+        // A call, and no change before the content is there.
+        let about = (&Form::Session(None), &body);
+        charge(gateway, &in_force, &caller, record, about, None)?;
+        return held_later(gateway, record, answer);
+    }
     let (permit, body, toll, in_force) = match verdict {
         Verdict::Deny(denial) => return Err(Box::new(denied(&in_force, record, denial, &caller))),
         Verdict::Allow(permit) => {
@@ -302,15 +340,9 @@ async fn clear_caller(
                 toll: &mut toll,
                 line,
             };
-            let (permit, body) = Box::pin(hold::hold(
-                gateway,
-                record,
-                &caller,
-                &mut canonical,
-                body,
-                &mut held,
-            ))
-            .await?;
+            // In a box, as it is large and rare.
+            let holding = hold::hold(gateway, record, &caller, &mut canonical, body, &mut held);
+            let (permit, body) = Box::pin(holding).await?;
             record.reason = "APPROVED";
             (permit, body.into_body(), toll, gateway.policies.load().clone())
         }
@@ -321,14 +353,32 @@ async fn clear_caller(
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
     gateway.metrics.decided("allow", record.reason);
-    Ok(Cleared {
+    Ok(Clear::Onward(Box::new(Cleared {
         canonical,
         body,
         permit,
         caller,
         in_force,
         form,
-    })
+    })))
+}
+
+/// Answers what belongs to an upload that has to wait for an approval, before there is anything to approve.
+fn held_later(
+    gateway: &Gateway,
+    record: &mut CallRecord,
+    answer: Response<AnswerBody>,
+) -> Result<Clear, Refused> {
+    record.verdict = Recorded::Hold;
+    record.reason = "HELD_LATER";
+    gateway.metrics.decided("hold", record.reason);
+    match record.write_later(Stage::Held) {
+        Ok(()) => Ok(Clear::Answered(Box::new(answer))),
+        Err(error) => Err(Box::new(Refusal::unavailable(
+            "AUDIT_UNAVAILABLE",
+            format!("Turnpike answers no call unrecorded, and the record cannot be written: {error}."),
+        ))),
+    }
 }
 
 /// Whether a call in this form can wait for a person, who approves all that is sent.
@@ -339,12 +389,15 @@ fn holdable(form: &Form) -> Result<(), Refused> {
             "The call needs an approval, which covers all that is sent, and messages of this method go both ways at \
              once. Use a method of the API that takes one request.",
         ))),
-        Form::Session | Form::Signed => Err(Box::new(Refusal::denied(
-            "UPLOAD_SESSION_NOT_HELD",
-            "The call needs an approval, which covers all that is sent, and a session or a signed URL takes its content \
-             later. Upload it in one request (uploadType=multipart or media).",
-        ))),
-        Form::Grpc(_) | Form::Plain | Form::Xml | Form::Rpc(_) | Form::Batch(_) => Ok(()),
+        Form::Opens(None) | Form::Session(_) => Err(session::not_in_one()),
+        Form::Grpc(_)
+        | Form::Plain
+        | Form::Xml
+        | Form::Opens(Some(_))
+        | Form::Asks(_)
+        | Form::Signed
+        | Form::Rpc(_)
+        | Form::Batch(_) => Ok(()),
     }
 }
 
@@ -621,7 +674,13 @@ fn prepare(
                 .insert(header::ACCEPT_ENCODING, answer::READABLE);
             Ok(Within::Usual)
         }
-        Form::Plain | Form::Xml | Form::Session | Form::Signed | Form::Rpc(_) => {
+        Form::Plain
+        | Form::Xml
+        | Form::Opens(_)
+        | Form::Session(_)
+        | Form::Asks(_)
+        | Form::Signed
+        | Form::Rpc(_) => {
             if reading.is_some() {
                 let coding = if masks { answer::READABLE } else { answer::PLAIN };
                 canonical.headers.insert(header::ACCEPT_ENCODING, coding);

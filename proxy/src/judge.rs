@@ -12,7 +12,7 @@ use turnpike_policy::{
     caller::Caller,
     decide,
     decide::{Decision, Verdict},
-    set::{Need, Needs},
+    set::Need,
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     policies::InForce,
     record::CallRecord,
     shape::{Form, whole},
-    sight::{MOST_READ, Seen, Sight, seen},
+    sight::{MOST_READ, Seen, Sight, content, seen},
 };
 
 /// A request in front of its judge.
@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) body: RequestBody,
     /// The policies that decided.
     pub(crate) in_force: Arc<InForce>,
+    /// Whether the body was read.
+    read: bool,
     now: Timestamp,
 }
 
@@ -61,14 +63,27 @@ pub(crate) async fn judge(
         sight,
         body,
         in_force,
+        read: false,
         now,
     };
-    if case.body.is_end_stream() {
+    let has_metadata = matches!(case.body, RequestBody::Upload(_));
+    let said = content(canonical, form, has_metadata);
+    // Content is read for what is hidden in it alone.
+    let need = match said {
+        Some(_) => needs.search,
+        None => needs.body.max(needs.search),
+    };
+    if let Some(said) = said {
+        case.sight.body = said;
+    } else if case.body.is_end_stream() {
         case.sight.body = Seen::Absent;
-    } else if wanted(&needs, case.sight.size) && !goes_both_ways(form) {
-        Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
-    } else if needs.search > Need::No {
-        record.unscannable = Some("it was passed on as it came, unread".to_owned());
+    }
+    if !case.body.is_end_stream() {
+        if wanted(need, case.sight.size) && !goes_both_ways(form) {
+            Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
+        } else if needs.search > Need::No {
+            record.unscannable = Some("it was passed on as it came, unread".to_owned());
+        }
     }
     let verdict = case.decide(record, caller);
     Ok((case, verdict))
@@ -81,8 +96,8 @@ fn goes_both_ways(form: &Form) -> bool {
 
 /// Whether the body is to be read before the decision. For policies in DryRun only where that cannot fail for its
 /// size: they change no answer.
-fn wanted(needs: &Needs, size: Option<u64>) -> bool {
-    match needs.body.max(needs.search) {
+fn wanted(need: Need, size: Option<u64>) -> bool {
+    match need {
         Need::No => false,
         Need::DryRun => size.is_some_and(|size| size <= MOST_READ as u64),
         Need::Yes => true,
@@ -102,7 +117,7 @@ impl Case {
         canonical: &mut Canonical,
         form: &Form,
     ) -> Result<Verdict, Refused> {
-        if matches!(self.sight.body, Seen::Unread) {
+        if !self.read && !self.body.is_end_stream() {
             self.read(gateway, record, caller, canonical, form).await?;
         }
         Ok(self.decide(record, caller))
@@ -117,7 +132,8 @@ impl Case {
         form: &Form,
     ) -> Result<(), Refused> {
         let body = std::mem::replace(&mut self.body, RequestBody::whole(Bytes::new()));
-        let kept = whole::keep(gateway, &caller.name(), canonical, body).await?;
+        // In a box, because most calls are never read.
+        let kept = Box::pin(whole::keep(gateway, &caller.name(), canonical, body)).await?;
         self.sight.size = Some(kept.len());
         self.sight.body = seen(canonical, form, &kept)
             .await
@@ -134,6 +150,7 @@ impl Case {
             .request_bytes
             .store(kept.len(), std::sync::atomic::Ordering::Relaxed);
         self.body = kept.into_body();
+        self.read = true;
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl Search {
         let Some(detectors) = self.detectors(set, caller) else {
             return unscannable(Why::Failed);
         };
-        if matches!(form, Form::Session) && !is_whole(canonical, body.len()) {
+        if matches!(form, Form::Session(_)) && !is_whole(canonical, body.len()) {
             // A secret could stand on the border to a part that came in another request.
             return unscannable(Why::Lost);
         }
@@ -120,9 +120,9 @@ fn subject(canonical: &Canonical, form: &Form, calls: &[Call]) -> Subject {
             .and_then(|c| c.resources.first())
             .and_then(|r| r.id.clone()),
         media: match form {
-            Form::Session | Form::Signed | Form::Xml => true,
+            Form::Session(_) | Form::Signed | Form::Xml => true,
             Form::Plain => upload::is_upload(&canonical.target),
-            Form::Grpc(_) | Form::Rpc(_) | Form::Batch(_) => false,
+            Form::Opens(_) | Form::Asks(_) | Form::Grpc(_) | Form::Rpc(_) | Form::Batch(_) => false,
         },
     }
 }

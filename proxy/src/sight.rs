@@ -148,29 +148,40 @@ impl View<'_> {
     }
 }
 
+/// What conditions see of a request whose body is content alone: what that is to be was said before, or nowhere.
+/// `None` where the body says something.
+pub(crate) fn content(canonical: &Canonical, form: &Form, has_metadata: bool) -> Option<Seen> {
+    match form {
+        Form::Session(_) | Form::Asks(_) => Some(match form.said_before() {
+            Some(metadata) => Seen::Json(Value::Object(metadata.clone())),
+            None => Seen::Unreadable,
+        }),
+        Form::Signed => Some(Seen::Absent),
+        Form::Plain if !has_metadata && upload::is_upload(&canonical.target) => Some(Seen::Absent),
+        _ => None,
+    }
+}
+
 /// A whole body as conditions see it.
 ///
 /// # Errors
 /// What was kept cannot be read.
 pub(crate) async fn seen(canonical: &Canonical, form: &Form, kept: &Kept) -> Result<Seen, NotCollected> {
-    let media = match form {
-        // Content alone: what it is to be was said before.
-        Form::Session | Form::Signed => true,
-        Form::Plain => kept.upload().is_none() && upload::is_upload(&canonical.target),
-        _ => false,
-    };
-    if kept.is_empty() || media {
+    if let Some(said) = content(canonical, form, kept.upload().is_some()) {
+        return Ok(said);
+    }
+    if kept.is_empty() {
         return Ok(Seen::Absent);
     }
     let value = match (form, kept.upload()) {
         (Form::Grpc(call), _) => call.request_json(),
-        (Form::Plain, Some(upload)) => Some(Value::Object(upload.metadata.clone())),
-        (Form::Plain, None) if kept.len() <= MOST_READ as u64 => {
+        (_, Some(upload)) => Some(Value::Object(upload.metadata.clone())),
+        (Form::Plain | Form::Opens(_), None) if kept.len() <= MOST_READ as u64 => {
             let bytes = kept.bytes(MOST_READ).await?;
             // A name that stands twice makes it unreadable: nobody knows which of them Google takes.
             multipart::object(&bytes).ok().map(Value::Object)
         }
-        (Form::Plain | Form::Rpc(_) | Form::Xml | Form::Session | Form::Signed | Form::Batch(_), _) => None,
+        _ => None,
     };
     Ok(value.map_or(Seen::Unreadable, Seen::Json))
 }

@@ -207,12 +207,8 @@ async fn every_header_that_google_acts_on_is_part_of_what_is_approved() -> Resul
 async fn an_approval_never_covers_content_that_comes_later() -> Result<()> {
     let (upstream, gate) = gate().await?;
     let agent = gate.agent("agents/coder")?;
+    // Those that Turnpike could not make one upload of, once the content is there.
     let cases = [
-        ("/upload/storage/v1/b/held/o?uploadType=resumable&name=o", None),
-        (
-            "/resumable/upload/storage/v1/b/held/o?uploadType=resumable&name=o",
-            None,
-        ),
         (
             "/upload/storage/v1/b/held/o?upload_protocol=resumable&name=o",
             None,
@@ -221,10 +217,12 @@ async fn an_approval_never_covers_content_that_comes_later() -> Result<()> {
             "/upload/storage/v1/b/held/o?name=o",
             Some(("x-goog-upload-protocol", "resumable")),
         ),
+        ("/held/o", Some(("x-goog-resumable", "start"))),
     ];
     for (path, header) in cases {
         let mut connection = agent.open(STORAGE, Protocol::Http1).await?;
-        let mut request = connection.request("POST", path, whole("{}"))?;
+        let body = if path.starts_with("/upload") { "{}" } else { "" };
+        let mut request = connection.request("POST", path, whole(body))?;
         if let Some((name, value)) = header {
             request.headers_mut().insert(name, value.parse()?);
         }

@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
+use tokio::sync::Semaphore;
 use turnpike_compiler::{approval::next_status, load};
 use turnpike_crds::{ApprovalRequest, Consumption, Phase};
 
@@ -39,6 +40,8 @@ struct Folder {
     hub: Arc<Hub>,
     /// Held while a file is read and written back.
     known: Mutex<Known>,
+    /// Whose turn it is to work on files.
+    turn: Semaphore,
 }
 
 /// The files as they were last read.
@@ -87,6 +90,7 @@ impl FileStore {
             dir,
             hub,
             known: Mutex::default(),
+            turn: Semaphore::new(1),
         };
         folder.refresh();
         Ok(Arc::new(Self(Arc::new(folder))))
@@ -106,9 +110,12 @@ impl FileStore {
         work: impl FnOnce(&Folder) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let folder = self.0.clone();
+        let unavailable = |why: &dyn std::fmt::Display| StoreError::Unavailable(why.to_string());
+        // In turn: one works at a time in any case, and those that wait need no thread for it.
+        let _turn = self.0.turn.acquire().await.map_err(|e| unavailable(&e))?;
         match tokio::task::spawn_blocking(move || work(&folder)).await {
             Ok(done) => done,
-            Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::{IN_MEMORY, Passing};
+use super::{IN_MEMORY, Passing, Threads, blocking};
 use crate::{
     body::RequestBody,
     budget::{Account, Taken},
@@ -29,6 +29,7 @@ pub struct Kept {
     tail: Bytes,
     upload: Option<Arc<Upload>>,
     memory: Account,
+    threads: Threads,
 }
 
 /// An upload of metadata with media that was kept: its parts.
@@ -90,13 +91,14 @@ impl Content {
 }
 
 impl Kept {
-    pub(super) fn new(content: Content, memory: Account) -> Self {
+    pub(super) fn new(content: Content, memory: Account, threads: Threads) -> Self {
         Self {
             head: Bytes::new(),
             content: Arc::new(content),
             tail: Bytes::new(),
             upload: None,
             memory,
+            threads,
         }
     }
 
@@ -175,10 +177,7 @@ impl Kept {
         let small = self.is_in_memory() && self.len() <= IN_MEMORY as u64;
         let done = match small {
             true => work(reader),
-            false => match tokio::task::spawn_blocking(move || work(reader)).await {
-                Ok(done) => done,
-                Err(error) => return Err(NotCollected::Disk(error.to_string())),
-            },
+            false => blocking(&self.threads.runs, move || work(reader)).await,
         };
         done.map_err(|e| NotCollected::Disk(e.to_string()))
     }
@@ -191,6 +190,7 @@ impl Kept {
             tail: [media.tail, tail].concat().into(),
             content: media.content,
             memory: media.memory,
+            threads: media.threads,
             upload: Some(Arc::new(upload)),
         }
     }
@@ -206,6 +206,25 @@ impl Kept {
             true => RequestBody::whole(Bytes::new()),
             false => RequestBody::Kept(Passing::new(self)),
         }
+    }
+
+    /// A piece of what is on disk at a position.
+    pub(super) async fn piece(self, position: u64) -> io::Result<Bytes> {
+        let turns = self.threads.pieces.clone();
+        let reading = blocking(&turns, move || match self.at(position) {
+            At::Memory(bytes) => Ok(bytes),
+            At::File { file, offset, left } => {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(IN_MEMORY);
+                let mut bytes = vec![0; most];
+                let read = file.read_at(&mut bytes, offset)?;
+                if read == 0 {
+                    return Err(cut_off());
+                }
+                bytes.truncate(read);
+                Ok(Bytes::from(bytes))
+            }
+        });
+        reading.await
     }
 
     /// Bytes at a position: what is in memory there, as it is, or up to `most` of the file.
@@ -286,6 +305,6 @@ impl Seek for Reader {
 }
 
 /// A file that is shorter than what was written to it.
-pub(super) fn cut_off() -> io::Error {
+fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the kept body is cut off")
 }

@@ -24,7 +24,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use self::content::{Content, OnDisk};
 pub use self::{
@@ -42,6 +42,9 @@ pub const IN_MEMORY: usize = 64 * 1024;
 const LEAST: usize = 16 * 1024;
 /// For each such piece a body has as long as it has for its first byte.
 const PACE: u64 = 16 << 20;
+/// Pieces that are written or read at a time, and bodies that are run over. Each takes a thread, with an allocator's
+/// memory of its own.
+const AT_A_TIME: usize = 4;
 
 /// What may be kept, and where.
 #[derive(Debug, Clone)]
@@ -62,6 +65,37 @@ pub struct Keeper {
     config: KeeperConfig,
     memory: Arc<Budget>,
     disk: Arc<Budget>,
+    threads: Threads,
+}
+
+/// Who may block a thread now.
+#[derive(Debug, Clone)]
+struct Threads {
+    pieces: Arc<Semaphore>,
+    runs: Arc<Semaphore>,
+}
+
+impl Threads {
+    fn new() -> Self {
+        let [pieces, runs] = [(); 2].map(|()| Arc::new(Semaphore::new(AT_A_TIME)));
+        Self { pieces, runs }
+    }
+}
+
+/// Does what blocks, on a thread for that, once it is its turn.
+async fn blocking<T, F>(turns: &Arc<Semaphore>, work: F) -> io::Result<T>
+where
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    // The turn goes along: the work goes on where nobody waits for it any more.
+    let turn = turns.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let working = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    working.await.map_err(io::Error::other)?
 }
 
 impl Keeper {
@@ -80,6 +114,7 @@ impl Keeper {
             disk: Budget::new(config.total, config.largest),
             config,
             memory,
+            threads: Threads::new(),
         })
     }
 
@@ -98,8 +133,10 @@ impl Keeper {
             disk: self.disk.account(agent),
             buffer: Vec::new(),
             room: account.try_take(LEAST).ok_or(NotCollected::NoRoom),
+            grown: None,
             file: None,
             memory: account,
+            threads: self.threads.clone(),
             within: self.config.within,
         };
         let length = keeping.read(body, self.config.largest).await?;
@@ -115,7 +152,10 @@ impl Keeper {
             return Err(NotCollected::TooLarge(self.config.largest));
         }
         match bytes.len() <= IN_MEMORY {
-            true => Ok(Kept::new(Content::Memory(bytes), self.memory.account(agent))),
+            true => {
+                let account = self.memory.account(agent);
+                Ok(Kept::new(Content::Memory(bytes), account, self.threads.clone()))
+            }
             false => self.keep(Full::new(bytes), agent).await,
         }
     }
@@ -129,9 +169,12 @@ struct Keeping<'a> {
     within: Duration,
     /// What arrived and is in no file yet.
     buffer: Vec<u8>,
-    /// The memory that the buffer has, or why nothing more is kept.
+    /// The memory that the buffer has at least, or why nothing more is kept.
     room: Result<Taken, NotCollected>,
+    /// What it has more, while it is all there is of a longer body.
+    grown: Option<Taken>,
     file: Option<OnDisk>,
+    threads: Threads,
 }
 
 impl Keeping<'_> {
@@ -178,47 +221,58 @@ impl Keeping<'_> {
     /// Frees all that is taken. That a body is too large is the better reason than that there is no room now.
     fn give_up(&mut self, why: NotCollected) {
         self.room = Err(why);
+        self.grown = None;
         self.file = None;
         self.buffer = Vec::new();
     }
 
     async fn take(&mut self, mut data: Bytes) -> Result<(), NotCollected> {
         while data.has_remaining() {
-            if self.buffer.len() == IN_MEMORY {
-                self.spill().await?;
+            if self.file.is_none() && self.buffer.len() == IN_MEMORY {
+                self.flush().await?;
+                self.grown = None;
             }
-            let piece = data.split_to(data.len().min(IN_MEMORY - self.buffer.len()));
-            if self.buffer.len() + piece.len() > LEAST && self.buffer.capacity() < IN_MEMORY {
+            // Once there is a file, only what comes in crumbs is collected first.
+            let most = match &self.file {
+                None => IN_MEMORY,
+                Some(_) if self.buffer.is_empty() && data.len() >= LEAST => {
+                    let piece = data.split_to(data.len().min(IN_MEMORY));
+                    self.write(piece).await?;
+                    continue;
+                }
+                Some(_) => LEAST,
+            };
+            let piece = data.split_to(data.len().min(most.saturating_sub(self.buffer.len())));
+            if self.buffer.len() + piece.len() > LEAST && self.grown.is_none() {
                 self.grow()?;
             }
             self.buffer.extend_from_slice(&piece);
+            if self.file.is_some() && self.buffer.len() >= LEAST {
+                self.flush().await?;
+            }
         }
         Ok(())
     }
 
-    /// Takes all the memory that a body may have, once.
+    /// Takes all the memory that a body may have.
     fn grow(&mut self) -> Result<(), NotCollected> {
-        let more = self
-            .memory
-            .try_take(IN_MEMORY - LEAST)
-            .ok_or(NotCollected::NoRoom)?;
-        if let Ok(room) = &mut self.room {
-            room.join(more);
-        }
+        let more = self.memory.try_take(IN_MEMORY - LEAST);
+        self.grown = Some(more.ok_or(NotCollected::NoRoom)?);
         self.buffer.reserve_exact(IN_MEMORY - self.buffer.len());
         Ok(())
     }
 
     /// Moves the buffer to the file.
-    async fn spill(&mut self) -> Result<(), NotCollected> {
-        let room = self
-            .disk
-            .try_take(self.buffer.len())
-            .ok_or(NotCollected::NoRoom)?;
+    async fn flush(&mut self) -> Result<(), NotCollected> {
         let buffer = std::mem::take(&mut self.buffer);
+        self.write(Bytes::from(buffer)).await
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), NotCollected> {
+        let room = self.disk.try_take(piece.len()).ok_or(NotCollected::NoRoom)?;
         let (file, dir) = (self.file.take(), self.dir.to_owned());
         // The file goes along, so that its room is free only once it is gone, whoever still waits.
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(&self.threads.pieces, move || {
             let mut file = match file {
                 Some(mut file) => {
                     file.join(room);
@@ -226,29 +280,29 @@ impl Keeping<'_> {
                 }
                 None => OnDisk::new(tempfile::tempfile_in(dir)?, room),
             };
-            file.append(&buffer)?;
-            Ok::<_, io::Error>((file, buffer))
+            file.append(&piece)?;
+            Ok(file)
         });
-        let (file, mut buffer) = written
-            .await
-            .map_err(|e| NotCollected::Disk(e.to_string()))?
-            .map_err(|e| NotCollected::Disk(e.to_string()))?;
-        buffer.clear();
-        (self.file, self.buffer) = (Some(file), buffer);
+        self.file = Some(written.await.map_err(|e| NotCollected::Disk(e.to_string()))?);
         Ok(())
     }
 
     async fn finish(mut self, length: u64) -> Result<Kept, NotCollected> {
         self.refused()?;
         if self.file.is_some() && !self.buffer.is_empty() {
-            self.spill().await?;
+            self.flush().await?;
         }
         let content = match (self.file, self.room) {
             (_, Err(why)) => return Err(why),
             (Some(file), Ok(_)) => Content::File(file),
-            (None, Ok(room)) => Content::Memory(room.keep_with(self.buffer)),
+            (None, Ok(mut room)) => {
+                if let Some(grown) = self.grown {
+                    room.join(grown);
+                }
+                Content::Memory(room.keep_with(self.buffer))
+            }
         };
-        let kept = Kept::new(content, self.memory);
+        let kept = Kept::new(content, self.memory, self.threads);
         match kept.len() == length {
             true => Ok(kept),
             false => Err(NotCollected::Disk(format!(

@@ -1,29 +1,34 @@
 //! What is kept, on its way upstream.
 
 use std::{
-    os::unix::fs::FileExt,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
 use http_body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
 
-use super::{
-    IN_MEMORY, Kept,
-    content::{At, cut_off},
-};
+use super::{Kept, content::At};
 use crate::body::BoxError;
 
 /// A kept body as one that streams. A file is read in pieces, on threads that may block.
-#[derive(Debug)]
 pub struct Passing {
     kept: Kept,
     position: u64,
     /// A piece that is being read.
-    reading: Option<JoinHandle<std::io::Result<Bytes>>>,
+    reading: Option<BoxFuture<'static, io::Result<Bytes>>>,
     failed: bool,
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing")
+            .field("kept", &self.kept)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Passing {
@@ -44,23 +49,6 @@ impl Passing {
     fn left(&self) -> u64 {
         self.kept.len().saturating_sub(self.position)
     }
-
-    fn read(&self) -> JoinHandle<std::io::Result<Bytes>> {
-        let (kept, position) = (self.kept.clone(), self.position);
-        tokio::task::spawn_blocking(move || match kept.at(position) {
-            At::Memory(bytes) => Ok(bytes),
-            At::File { file, offset, left } => {
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(IN_MEMORY);
-                let mut bytes = vec![0; most];
-                let read = file.read_at(&mut bytes, offset)?;
-                if read == 0 {
-                    return Err(cut_off());
-                }
-                bytes.truncate(read);
-                Ok(Bytes::from(bytes))
-            }
-        })
-    }
 }
 
 impl Body for Passing {
@@ -78,18 +66,17 @@ impl Body for Passing {
             Some(reading) => Err(reading),
             None => match self.kept.at(self.position) {
                 At::Memory(bytes) => Ok(bytes),
-                At::File { .. } => Err(self.read()),
+                At::File { .. } => Err(self.kept.clone().piece(self.position).boxed()),
             },
         };
         let read = match next {
             Ok(bytes) => Ok(bytes),
             Err(mut reading) => {
-                let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
+                let Poll::Ready(read) = reading.as_mut().poll(cx) else {
                     self.reading = Some(reading);
                     return Poll::Pending;
                 };
                 read.map_err(BoxError::from)
-                    .and_then(|read| read.map_err(BoxError::from))
             }
         };
         Poll::Ready(Some(match read {

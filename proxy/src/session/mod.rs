@@ -10,6 +10,7 @@
 //! This module does no I/O and takes the time as an argument. It does not mask answers: [`signed`] says what to put
 //! where a masker has been.
 
+mod opening;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use turnpike_policy::{
     catalog::Catalog,
 };
 
+pub use opening::{InOne, Opening};
 pub use signed::{OpenedSigned, Reissued};
 pub use upload::OpenedSession;
 
@@ -32,12 +34,14 @@ pub enum Kind {
     Upload,
     /// A signed URL.
     SignedUrl,
+    /// An upload that is begun only when its content is there.
+    Promised,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Self::Upload => "upload session",
+            Self::Upload | Self::Promised => "upload session",
             Self::SignedUrl => "signed URL",
         }
     }
@@ -84,17 +88,17 @@ impl SessionError {
     /// The reason as a stable code.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotOurs(Kind::Upload) => "UPLOAD_SESSION_NOT_OURS",
+            Self::NotOurs(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_NOT_OURS",
             Self::NotOurs(Kind::SignedUrl) => "SIGNED_URL_NOT_OURS",
-            Self::Tampered(Kind::Upload) => "UPLOAD_SESSION_TAMPERED",
+            Self::Tampered(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_TAMPERED",
             Self::Tampered(Kind::SignedUrl) => "SIGNED_URL_TAMPERED",
-            Self::AnotherAgent(Kind::Upload) => "UPLOAD_SESSION_OF_ANOTHER_AGENT",
+            Self::AnotherAgent(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_OF_ANOTHER_AGENT",
             Self::AnotherAgent(Kind::SignedUrl) => "SIGNED_URL_OF_ANOTHER_AGENT",
-            Self::AnotherTarget(Kind::Upload) => "UPLOAD_SESSION_OF_ANOTHER_TARGET",
+            Self::AnotherTarget(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_OF_ANOTHER_TARGET",
             Self::AnotherTarget(Kind::SignedUrl) => "SIGNED_URL_OF_ANOTHER_TARGET",
-            Self::Expired(Kind::Upload) => "UPLOAD_SESSION_EXPIRED",
+            Self::Expired(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_EXPIRED",
             Self::Expired(Kind::SignedUrl) => "SIGNED_URL_EXPIRED",
-            Self::Unsealable(Kind::Upload) => "UPLOAD_SESSION_UNSEALABLE",
+            Self::Unsealable(Kind::Upload | Kind::Promised) => "UPLOAD_SESSION_UNSEALABLE",
             Self::Unsealable(Kind::SignedUrl) => "SIGNED_URL_UNSEALABLE",
             Self::Header(_) | Self::Cipher => "SEALING_FAILED",
         }

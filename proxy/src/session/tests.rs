@@ -62,7 +62,7 @@ fn calls(verb: &str, url: &str) -> SmallVec<[Call; 1]> {
 
 /// The URL that the agent coder gets for a session.
 fn sealed_session() -> String {
-    let url = sealer().seal_location(&caller("coder"), &calls("POST", START), SESSION, now());
+    let url = sealer().seal_location(&caller("coder"), &calls("POST", START), None, SESSION, now());
     text(&url.expect("is sealed"))
 }
 
@@ -249,7 +249,7 @@ fn agents_of_the_same_name_elsewhere_are_others() {
     };
     let sealer = sealer();
     let begun = calls("POST", START);
-    let url = sealer.seal_location(&oidc("https://a.example", "1"), &begun, SESSION, now());
+    let url = sealer.seal_location(&oidc("https://a.example", "1"), &begun, None, SESSION, now());
     let url = target("PUT", &text(&url.expect("is sealed")));
     let reason = |caller: &Caller| {
         sealer
@@ -268,7 +268,7 @@ fn a_part_is_the_call_that_the_upload_began_as() {
     // The metadata named the object, so Google's URL does not.
     let session = "https://storage.googleapis.com/upload/storage/v1/b/reports/o?upload_id=x";
     let begun = calls("POST", START);
-    let url = sealer().seal_location(&caller("coder"), &begun, session, now());
+    let url = sealer().seal_location(&caller("coder"), &begun, None, session, now());
     let url = text(&url.expect("is sealed"));
     let opened = open("coder", "PUT", &url, now())
         .expect("opens")
@@ -304,7 +304,7 @@ fn urls_that_are_not_of_the_call_are_not_handed_out() {
         "https://www.googleapis.com/upload/drive/v3/files?upload_id=x",
     ];
     for url in urls {
-        let sealed = sealer().seal_location(&caller("coder"), &calls("POST", START), url, now());
+        let sealed = sealer().seal_location(&caller("coder"), &calls("POST", START), None, url, now());
         assert_eq!(
             sealed.map_err(|error| error.reason()),
             Err("UPLOAD_SESSION_UNSEALABLE"),
@@ -320,7 +320,7 @@ fn headers_of_answers() {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).expect("is a value"));
         }
-        let count = sealer().seal_headers(&caller("coder"), &calls("POST", START), &mut headers, now());
+        let count = sealer().seal_headers(&caller("coder"), &calls("POST", START), None, &mut headers, now());
         count
             .map(|count| (count, headers))
             .map_err(|error| error.reason())
@@ -368,7 +368,7 @@ fn headers_of_answers() {
 fn the_xml_api_hands_out_sessions_too() {
     let session = "https://reports.storage.googleapis.com/big.bin?upload_id=ABg5";
     let begun = calls("POST", "https://reports.storage.googleapis.com/big.bin");
-    let url = sealer().seal_location(&caller("coder"), &begun, session, now());
+    let url = sealer().seal_location(&caller("coder"), &begun, None, session, now());
     let url = text(&url.expect("is sealed"));
     assert_eq!(upstream("coder", "PUT", &url, now()), session);
     let other = url.replace("big.bin", "other.bin");

@@ -25,6 +25,7 @@ const NONCE: usize = 12;
 pub(super) struct Keys {
     upload: RandomizedNonceKey,
     signed: RandomizedNonceKey,
+    promised: RandomizedNonceKey,
 }
 
 impl Keys {
@@ -43,6 +44,7 @@ impl Keys {
         Ok(Self {
             upload: key(Kind::Upload)?,
             signed: key(Kind::SignedUrl)?,
+            promised: key(Kind::Promised)?,
         })
     }
 
@@ -50,6 +52,7 @@ impl Keys {
         match kind {
             Kind::Upload => &self.upload,
             Kind::SignedUrl => &self.signed,
+            Kind::Promised => &self.promised,
         }
     }
 
@@ -86,5 +89,6 @@ fn info(kind: Kind) -> &'static [u8] {
     match kind {
         Kind::Upload => b"upload session",
         Kind::SignedUrl => b"signed url",
+        Kind::Promised => b"promised upload",
     }
 }

@@ -12,7 +12,7 @@ use turnpike_policy::{
     canonical::Target,
 };
 
-use super::{Kind, Sealer, SessionError, agent};
+use super::{Kind, Opening, Sealer, SessionError, agent};
 
 /// The parameter that is the secret.
 const UPLOAD_ID: &str = "upload_id";
@@ -42,6 +42,9 @@ struct Sealed {
     t: String,
     /// The end, in seconds since 1970.
     x: i64,
+    /// What began it, where that could be made an upload in one request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    o: Option<Opening>,
 }
 
 /// A session, opened.
@@ -53,6 +56,8 @@ pub struct OpenedSession {
     pub method: String,
     /// Name and id of what it writes.
     resource: Option<(String, Option<String>)>,
+    /// What began it, where that could be made an upload in one request.
+    pub opening: Option<Opening>,
 }
 
 impl OpenedSession {
@@ -103,7 +108,7 @@ fn is_or_is_above(resource: &Resource, name: &str) -> bool {
 
 impl Sealer {
     /// Seals the URL of a session, as the `Location` header of an answer has it. The calls are those that were
-    /// allowed at the start of the upload, with all that its metadata named.
+    /// allowed at the start of the upload, with all that its metadata named; the opening is that start.
     ///
     /// # Errors
     /// [`SessionError::Unsealable`] where the URL is not one of the same method, on the same resource.
@@ -111,6 +116,7 @@ impl Sealer {
         &self,
         caller: &Caller,
         calls: &[Call],
+        opening: Option<&Opening>,
         location: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, SessionError> {
@@ -138,6 +144,7 @@ impl Sealer {
             h: target.host().to_owned(),
             t: target.path_and_query(),
             x: now.as_second().saturating_add(LIFETIME.as_secs()),
+            o: opening.cloned(),
         };
         let token = self.keys.seal(Kind::Upload, &sealed)?;
         let query = with_token(&target, &token).ok_or_else(unsealable)?;
@@ -153,6 +160,7 @@ impl Sealer {
         &self,
         caller: &Caller,
         calls: &[Call],
+        opening: Option<&Opening>,
         headers: &mut HeaderMap,
         now: Timestamp,
     ) -> Result<usize, SessionError> {
@@ -171,7 +179,7 @@ impl Sealer {
                     changed.push(value);
                     continue;
                 }
-                changed.push(self.seal_location(caller, calls, text, now)?);
+                changed.push(self.seal_location(caller, calls, opening, text, now)?);
                 count += 1;
             }
             headers.remove(&name);
@@ -225,6 +233,7 @@ impl Sealer {
             target: real,
             method: sealed.m,
             resource: sealed.r,
+            opening: sealed.o,
         }))
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod batch;
 mod body_names;
 mod content;
+pub(crate) mod session;
 pub(crate) mod upload;
 pub(crate) mod whole;
 
@@ -15,6 +16,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use prost_reflect::MessageDescriptor;
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use turnpike_policy::{
     call::Call,
@@ -34,7 +36,7 @@ use crate::{
     normalise::{is_long_get, long_get, normalise},
     record::CallRecord,
     refusal::Refusal,
-    session::SessionError,
+    session::{Opening, SessionError},
 };
 
 /// The calls that a request makes.
@@ -60,8 +62,12 @@ pub(crate) enum Form {
     Plain,
     /// XML, or an object's content: the XML API of Cloud Storage.
     Xml,
-    /// Content for the session of an upload.
-    Session,
+    /// What begins the session of an upload, where its content could come with it as well.
+    Opens(Option<Box<Opening>>),
+    /// Content for such a session, and what began it.
+    Session(Option<Box<Opening>>),
+    /// The question how far an upload has come that has not begun at Google's, and its metadata. Never sent.
+    Asks(Box<Map<String, Value>>),
     /// Content to or from a signed URL.
     Signed,
     /// Messages of gRPC.
@@ -70,6 +76,25 @@ pub(crate) enum Form {
     Rpc(Option<Box<MessageDescriptor>>),
     /// Several answers in one.
     Batch(Box<batch::Batch>),
+}
+
+impl Form {
+    /// What begins a session, where this does.
+    pub(crate) fn opening(&self) -> Option<&Opening> {
+        match self {
+            Self::Opens(opening) => opening.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The metadata of an upload that began before, where this is about its content.
+    pub(crate) fn said_before(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Session(opening) => opening.as_deref().map(Opening::metadata),
+            Self::Asks(metadata) => Some(metadata),
+            _ => None,
+        }
+    }
 }
 
 /// Takes a request apart, as far as it takes to know what it calls.
@@ -128,6 +153,10 @@ pub(crate) async fn shape(
             body,
         });
     }
+    let promised = gateway.sealer.open_promised(caller, &canonical.target, now);
+    if let Some(opening) = promised.map_err(unopened)? {
+        return session::in_one(gateway, canonical, opening, body);
+    }
     let session = gateway
         .sealer
         .open(caller, &canonical.target, now)
@@ -139,7 +168,7 @@ pub(crate) async fn shape(
         session.narrow(&mut calls).map_err(unopened)?;
         return Ok(Shaped {
             calls,
-            form: Form::Session,
+            form: Form::Session(session.opening.map(Box::new)),
             canonical,
             body,
         });
@@ -162,9 +191,10 @@ pub(crate) async fn shape(
     }
     forget_xml(&mut canonical);
     let mut calls = classify(gateway, &canonical)?;
+    let mut form = Form::Plain;
     body_names::add_grants(gateway.catalog, &mut calls, &canonical.target, None)?;
     if upload::is_upload(&canonical.target) {
-        body = upload::shape(gateway, record, &mut canonical, &mut calls, body).await?;
+        (body, form) = upload::shape(gateway, record, &mut canonical, &mut calls, body).await?;
     } else if !body.is_end_stream() {
         let method = calls.first().map_or("", |c| c.method);
         content::check(method, &mut canonical.headers)?;
@@ -185,7 +215,7 @@ pub(crate) async fn shape(
         canonical,
         body,
         calls,
-        form: Form::Plain,
+        form,
     })
 }
 

@@ -5,9 +5,10 @@
 //! kinds it is, is said in three places as well, and they must agree.
 
 use http::header;
+use serde_json::Map;
 use turnpike_policy::canonical::Target;
 
-use super::{Calls, body_names, collected};
+use super::{Calls, Form, body_names, collected};
 use crate::{
     body::RequestBody,
     coding::{self, Caps, CodingError},
@@ -15,9 +16,10 @@ use crate::{
     held_body::NotCollected,
     journey::{Gateway, Refused},
     multipart::{self, MAX_METADATA, MultipartError, Related},
-    normalise::media_type,
+    normalise::{NOISE, media_type},
     record::CallRecord,
     refusal::Refusal,
+    session::Opening,
 };
 
 /// What a packed upload may unpack to, as it passes: the largest object there is, and what gzip can pack at most.
@@ -56,16 +58,18 @@ pub(super) async fn shape(
     canonical: &mut Canonical,
     calls: &mut Calls,
     body: RequestBody,
-) -> Result<RequestBody, Refused> {
+) -> Result<(RequestBody, Form), Refused> {
     match kind(canonical)? {
-        Kind::Media => Ok(body),
+        Kind::Media => Ok((body, Form::Plain)),
         Kind::Resumable => {
             let body = collected(gateway, record, body, MAX_METADATA).await?;
+            let mut metadata = Map::new();
             if !body.is_empty() {
-                let metadata = multipart::object(&body).map_err(refused)?;
+                metadata = multipart::object(&body).map_err(refused)?;
                 body_names::place_metadata(gateway.catalog, calls, &canonical.target, &metadata)?;
             }
-            Ok(RequestBody::whole(body))
+            let opening = Opening::of(&canonical.target, &canonical.headers, NOISE, metadata);
+            Ok((RequestBody::whole(body), Form::Opens(opening.map(Box::new))))
         }
         Kind::Multipart => {
             let content_type = multipart::content_type(&canonical.headers)
@@ -81,7 +85,7 @@ pub(super) async fn shape(
             let (content_type, rebuilt) = related.rebuild().map_err(refused)?;
             canonical.headers.insert(header::CONTENT_TYPE, content_type);
             canonical.headers.remove(header::CONTENT_ENCODING);
-            Ok(RequestBody::Upload(Box::new(rebuilt.boxed())))
+            Ok((RequestBody::Upload(Box::new(rebuilt.boxed())), Form::Plain))
         }
     }
 }

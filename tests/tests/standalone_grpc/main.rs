@@ -38,6 +38,11 @@ spec:
       effect: RequireApproval
       methods: ["secretmanager.projects.secrets.addVersion"]
       approval: {holdFor: 20s, expiresAfter: 1h}
+    - name: write
+      effect: RequireApproval
+      methods: ["storage.objects.insert"]
+      resources: ["projects/_/buckets/acme-data/**"]
+      approval: {holdFor: 20s, expiresAfter: 1h}
     - {name: topics, effect: Allow, methods: ["pubsub.**", "google.pubsub.**"], resources: ["projects/acme/subscriptions/a"]}
     - {name: objects, effect: Allow, methods: ["storage.objects.get"], resources: ["projects/_/buckets/acme-data/**"]}
 "#;
@@ -329,6 +334,39 @@ async fn a_held_call_goes_on_when_it_is_approved_and_tells_before_its_deadline()
     assert_eq!(answer?.text("grpc-status"), "0");
     let seen = upstream.seen();
     assert_eq!((seen.len(), seen[0].body.as_slice()), (1, &request[..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_is_held_whole() -> Result<()> {
+    let (upstream, gate) = gate().await?;
+    let path = "/google.storage.v2.Storage/WriteObject";
+    let object = [field(1, "big.bin"), field(2, "projects/_/buckets/acme-data")].concat();
+    let mut stream = vec![framed(&field(2, field(1, object)))];
+    for number in 0..80_u8 {
+        stream.push(framed(&field(4, field(1, vec![number; 60_000]))));
+    }
+    let sent = stream.concat();
+    let pieces = stream
+        .into_iter()
+        .map(|message| Ok::<_, io::Error>(Frame::data(message)));
+    let body = StreamBody::new(futures::stream::iter(pieces.collect::<Vec<_>>())).boxed_unsync();
+    let held = call(&gate, "storage.googleapis.com", path, body, &[]);
+    let approve = async {
+        let request = gate.approval("Pending").await?;
+        ensure!(upstream.seen().is_empty(), "some of it is at Google's");
+        request.review("alice", "Approve", "fine")?;
+        Ok(request)
+    };
+    let (answer, request) = tokio::join!(held, approve);
+    let (answer, request) = (answer?, request?);
+    assert_eq!(answer.text("grpc-status"), "0");
+    assert_eq!(request.value["spec"]["call"]["bodyBytes"], sent.len());
+    let seen = upstream.seen();
+    ensure!(
+        seen.len() == 1 && seen[0].body == sent,
+        "other messages went upstream"
+    );
     Ok(())
 }
 

@@ -92,7 +92,7 @@ impl Line {
 }
 
 /// The refusal of a suspended agent.
-fn suspended(policy: &PolicyDef, caller: &Caller) -> Refusal {
+pub(crate) fn suspended(policy: &PolicyDef, caller: &Caller) -> Refusal {
     let name = format!("{}/{}", policy.namespace, policy.name);
     Refusal::denied(
         "AGENT_SUSPENDED",

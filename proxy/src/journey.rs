@@ -36,7 +36,7 @@ use crate::{
     history::History,
     hold,
     identity::{Identifier, IdentityError, bearer},
-    inflight::{Line, Upload, Watch},
+    inflight::{Line, Upload, Watch, suspended},
     judge::{Case, judge},
     kept::Keeper,
     limits::Ledger,
@@ -284,7 +284,11 @@ async fn clear_shaped(
     } = shaped;
     record.calls = calls;
 
-    line.look()?;
+    // Nothing more is read for an agent that is suspended.
+    if let Err(suspended) = line.look() {
+        record.policy_digest = Some(gateway.policies.load().digest.clone());
+        return Err(Box::new(suspended));
+    }
     let (mut case, mut verdict) = judge(gateway, record, &caller, &mut canonical, body, &form).await?;
     let form = match (&verdict, form) {
         (Verdict::Hold(_), Form::Session(Some(opening))) => {
@@ -466,17 +470,7 @@ pub(crate) fn denied(in_force: &InForce, record: &CallRecord, denial: Denial, ca
             .with("policy", policy)
             .with("rule", rule.clone())
         }
-        Denial::Suspended(id) => {
-            let policy = policy_name(in_force, id);
-            Refusal::denied(
-                "AGENT_SUSPENDED",
-                format!(
-                    "Turnpike refuses every call of {}: policy {policy} suspends it. Ask the owner of the policy.",
-                    caller.name()
-                ),
-            )
-            .with("policy", policy)
-        }
+        Denial::Suspended(id) => suspended(in_force.set.policy(id), caller),
         Denial::Risk { policy, score, most } => {
             let policy = policy_name(in_force, policy);
             let why: Vec<String> = record

@@ -178,6 +178,9 @@ async fn a_policy_that_does_not_compile_keeps_the_last_good_bundle() -> Result<(
     assert!(message.ends_with("; generation 1 stays in force"), "{message}");
 
     // A sibling comes and goes, and another operator takes over: what was good is still kept.
+    bench
+        .wait_events(&agents, "coder", &["Normal Accepted", "Warning Invalid"])
+        .await?;
     drop(operator);
     let _operator = bench.operator("operator-1", &[]).await?;
     bench.apply(&policy(&agents, "sibling", &spec("run.**"))).await?;

@@ -170,13 +170,17 @@ impl Credentials {
         let wanted = permit.credential();
         let token = match &wanted.impersonate {
             None => self.source_token(&wanted.source, &wanted.scopes).await?,
-            Some(impersonate) => {
-                self.impersonated
-                    .try_get_with(wanted.clone(), self.impersonate(wanted, impersonate))
-                    .await
-                    .map_err(|e| CredentialError::clone(&e))?
-                    .text
-            }
+            Some(impersonate) => match self.impersonated.get(wanted).await {
+                Some(token) => token.text,
+                None => {
+                    // In a box, because most calls find a token, and all would have room for this.
+                    let minting = self
+                        .impersonated
+                        .try_get_with(wanted.clone(), self.impersonate(wanted, impersonate));
+                    let minted = Box::pin(minting).await;
+                    minted.map_err(|e| CredentialError::clone(&e))?.text
+                }
+            },
         };
         Ok(Credential(token))
     }
@@ -187,11 +191,12 @@ impl Credentials {
         scopes: &[String],
     ) -> Result<SecretString, CredentialError> {
         let key = (source.clone(), scopes.to_vec());
-        let found = self
-            .sources
-            .try_get_with(key, self.open(source, scopes))
-            .await
-            .map_err(|e| CredentialError::clone(&e))?;
+        let found = match self.sources.get(&key).await {
+            Some(found) => found,
+            None => Box::pin(self.sources.try_get_with(key, self.open(source, scopes)))
+                .await
+                .map_err(|e| CredentialError::clone(&e))?,
+        };
         match found {
             Source::Text(token) => Ok(token),
             Source::Google(credentials) => match credentials.access_token().await {

@@ -23,6 +23,6 @@ pub use envelope::{AttributePairs, EncodeError, Envelope, EnvelopeError};
 pub use ocsf::OCSF_VERSION;
 pub use read::{ParseError, StoredEvent, parse_line};
 pub use record::{
-    Actor, ApiCall, ApprovalRef, DecisionRecord, Event, FindingRef, MaskHit, OutcomeRecord, Phase,
+    Actor, ApiCall, ApprovalRef, DecisionRecord, Event, FindingRef, MaskHit, OutcomeRecord, Phase, Reading,
     ResourceRef, RiskFactorRef, RiskRef, RuleHit, Stage, Verdict,
 };

@@ -19,8 +19,8 @@ use serde::ser::Serializer;
 
 use crate::envelope::Text;
 use crate::record::{
-    Actor, ApprovalRef, Event, FindingRef, MaskHit, OutcomeRecord, Phase, ResourceRef, RiskRef, RuleHit,
-    Stage, Verdict,
+    Actor, ApprovalRef, Event, FindingRef, MaskHit, OutcomeRecord, Phase, Reading, ResourceRef, RiskRef,
+    RuleHit, Stage, Verdict,
 };
 
 /// The OCSF version events follow.
@@ -229,6 +229,22 @@ impl Serialize for Resources<'_> {
     }
 }
 
+/// Places of resources whose children a call is about.
+struct Below<'a>(&'a [ResourceRef<'a>]);
+
+impl Below<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|resource| !resource.below)
+    }
+}
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let places = self.0.iter().enumerate().filter(|(_, resource)| resource.below);
+        serializer.collect_seq(places.map(|(at, _)| at))
+    }
+}
+
 #[derive(Serialize)]
 struct Unmapped<'a> {
     turnpike: Turnpike<'a>,
@@ -242,6 +258,13 @@ struct Turnpike<'a> {
     transport: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     traits: &'a [&'a str],
+    /// What the request is taken for, where that is more than one method.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    readings: &'a [Reading<'a>],
+    /// Places in `resources` of those that are only above what the call is
+    /// about.
+    #[serde(skip_serializing_if = "Below::is_empty")]
+    below: Below<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleHit<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -408,6 +431,8 @@ impl<'a> Turnpike<'a> {
             reason: decision.reason,
             transport: event.call.transport,
             traits: event.call.traits,
+            readings: event.call.readings,
+            below: Below(event.call.resources),
             rules: decision.rules,
             would: decision.would,
             risk: decision.risk,

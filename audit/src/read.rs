@@ -17,13 +17,30 @@ use crate::record::{Phase, UNAUTHENTICATED, Verdict};
 #[error("not a stored audit event: {0}")]
 pub struct ParseError(#[from] serde_json::Error);
 
-/// Parses a line of the spool's envelopes or of a local topic.
+/// Parses a line of the spool's envelopes or of a local topic, or an OCSF event
+/// by itself.
 ///
 /// # Errors
 ///
 /// When the line is no event.
 pub fn parse_line(line: &[u8]) -> Result<StoredEvent, ParseError> {
-    Ok(serde_json::from_slice(line)?)
+    let error = match serde_json::from_slice::<StoredEvent>(line) {
+        Ok(stored) => return Ok(stored),
+        Err(error) => error,
+    };
+    match serde_json::from_slice::<AuditEvent>(line) {
+        Ok(event) => Ok(StoredEvent {
+            id: event.metadata.uid.clone(),
+            key: event
+                .actor
+                .session
+                .as_ref()
+                .map_or_else(String::new, |s| s.uid.clone()),
+            attributes: BTreeMap::new(),
+            event,
+        }),
+        Err(_) => Err(error.into()),
+    }
 }
 
 /// An event as it was stored.
@@ -175,6 +192,15 @@ pub struct EventActor {
     pub user: EventUser,
     /// Its run.
     pub session: Option<EventSession>,
+    /// Who vouches for it.
+    pub idp: Option<EventIssuer>,
+}
+
+/// OCSF `idp`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct EventIssuer {
+    /// Issuer of its token.
+    pub name: String,
 }
 
 /// OCSF `user`.
@@ -185,6 +211,8 @@ pub struct EventUser {
     pub name: String,
     /// Subject of its token.
     pub uid: String,
+    /// Its namespace; empty for an agent that is no ServiceAccount.
+    pub domain: String,
 }
 
 /// OCSF `session`.
@@ -199,8 +227,17 @@ pub struct EventSession {
 pub struct EventApi {
     /// Canonical method id, or the HTTP verb of an unknown call.
     pub operation: String,
+    /// The API that the method is of, or the host of an unknown call.
+    pub service: Option<EventService>,
     /// The answer, in outcomes.
     pub response: Option<EventApiResponse>,
+}
+
+/// OCSF `service`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct EventService {
+    /// Name of the API, such as `storage`.
+    pub name: String,
 }
 
 /// OCSF `response`.
@@ -250,6 +287,10 @@ pub struct EventResource {
     /// Collection.
     #[serde(rename = "type", default)]
     pub kind: String,
+    /// Its id within the collection.
+    pub uid: Option<String>,
+    /// Region or zone.
+    pub region: Option<String>,
 }
 
 /// OCSF `unmapped`.
@@ -269,6 +310,16 @@ pub struct EventFacts {
     /// Reason code.
     #[serde(default)]
     pub reason: String,
+    /// `rest` or `grpc`.
+    #[serde(default)]
+    pub transport: String,
+    /// The methods that the request is taken for, where they are more than one.
+    #[serde(default)]
+    pub readings: Vec<EventReading>,
+    /// Places in `resources` of those that are only above what the call is
+    /// about.
+    #[serde(default)]
+    pub below: Vec<usize>,
     /// Rules that matched, the one that decided first.
     #[serde(default)]
     pub rules: Vec<EventRule>,
@@ -276,6 +327,8 @@ pub struct EventFacts {
     pub would: Option<Verdict>,
     /// Approval that was asked for or that let the call through.
     pub approval: Option<EventApproval>,
+    /// Which Google identity the call uses.
+    pub credential: Option<String>,
     /// The whole latency.
     pub latency_us: Option<u64>,
     /// How many values were masked.
@@ -283,6 +336,15 @@ pub struct EventFacts {
     /// What was masked.
     #[serde(default)]
     pub masked: Vec<EventMask>,
+}
+
+/// One of the methods that a request is taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct EventReading {
+    /// Canonical method id.
+    pub method: String,
+    /// How many of the resources are its own, in order.
+    pub resources: usize,
 }
 
 /// A rule that matched.

@@ -160,6 +160,9 @@ pub struct ApiCall<'a> {
     pub version: Option<&'a str>,
     /// The resources it touches, the most important first.
     pub resources: &'a [ResourceRef<'a>],
+    /// The methods that the request is taken for, where these are not just
+    /// [`ApiCall::method`] on all its resources.
+    pub readings: &'a [Reading<'a>],
     /// Traits of the method: `read`, `change`, `destructive`, `iam`,
     /// `returns-credentials`.
     pub traits: &'a [&'a str],
@@ -193,6 +196,19 @@ pub struct ResourceRef<'a> {
     pub location: Option<&'a str>,
     /// Last segment of the name.
     pub id: Option<&'a str>,
+    /// Whether the call is about something below it that it does not name.
+    pub below: bool,
+}
+
+/// One method that a request is taken for: one of a batch, or another reading
+/// of the same request.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Reading<'a> {
+    /// Canonical method id.
+    pub method: &'a str,
+    /// How many of [`ApiCall::resources`] are its own; they stand there in the
+    /// order of the readings.
+    pub resources: usize,
 }
 
 /// What Turnpike decided.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use turnpike_audit::{
     Actor, ApiCall, ApprovalRef, DecisionRecord, Envelope, Event, FindingRef, MaskHit, OutcomeRecord,
-    ResourceRef, RiskFactorRef, RiskRef, RuleHit, Stage, StoredEvent, Verdict, parse_line,
+    Reading, ResourceRef, RiskFactorRef, RiskRef, RuleHit, Stage, StoredEvent, Verdict, parse_line,
 };
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ const FUNCTION: ResourceRef<'_> = ResourceRef {
     project: Some("acme-dev"),
     location: Some("us-central1"),
     id: Some("billing"),
+    below: false,
 };
 
 const OUTCOME: OutcomeRecord<'_> = OutcomeRecord {
@@ -69,6 +70,7 @@ fn event(stage: Stage<'static>) -> Event<'static> {
             api: Some("cloudfunctions"),
             version: Some("v2"),
             resources: &[FUNCTION],
+            readings: &[],
             traits: &["change"],
             user_agent: Some("google-cloud-sdk gcloud/500.0.0"),
             request_bytes: Some(1024),
@@ -291,6 +293,40 @@ fn attributes_fit_pubsub() {
     );
     let stored = parse_line(&bytes).expect("a stored event");
     assert_eq!(stored.resource(), long, "the record itself is not cut");
+}
+
+#[test]
+fn what_a_request_is_taken_for_is_read_back() {
+    let mut several = event(Stage::Intent);
+    let parent = ResourceRef {
+        name: "projects/acme-dev/locations/us-central1",
+        kind: "functions",
+        below: true,
+        ..ResourceRef::default()
+    };
+    let (resources, method) = (
+        [FUNCTION, parent],
+        "cloudfunctions.projects.locations.functions.create",
+    );
+    let readings = [1, 1].map(|resources| Reading { method, resources });
+    several.call.resources = &resources;
+    several.call.readings = &readings;
+    let read = |event: &Event<'_>| {
+        let stored = parse_line(&event.to_line().expect("an event encodes")).expect("it is read back");
+        let facts = stored.event.unmapped.turnpike;
+        let readings: Vec<_> = facts
+            .readings
+            .into_iter()
+            .map(|r| (r.method, r.resources))
+            .collect();
+        let names = stored.event.resources.into_iter().map(|r| (r.name, r.uid));
+        (readings, facts.below, names.collect::<Vec<_>>())
+    };
+    let function = (FUNCTION.name.to_owned(), Some("billing".to_owned()));
+    let both = vec![(method.to_owned(), 1), (method.to_owned(), 1)];
+    let names = vec![function.clone(), (parent.name.to_owned(), None)];
+    assert_eq!(read(&several), (both, vec![1], names));
+    assert_eq!(read(&event(Stage::Intent)), (vec![], vec![], vec![function]));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 /// See and decide the calls of AI agents that wait for a person, and check and explain policies.
 ///
@@ -80,6 +81,21 @@ pub(crate) enum Command {
             Exit codes: 0 it was told; 1 with --exit-code, something is different; 2 a file cannot be read, or is no \
             policy.")]
     Diff(DiffArgs),
+    /// Say what a policy would have changed in the calls of an audit log, were it enforced.
+    #[command(after_help = "Examples:\n  \
+            kubectl turnpike impact new-policy.yaml --audit topic.jsonl --since 24h\n  \
+            kubectl turnpike --config /etc/turnpike impact agents/coder\n\n\
+            What the other policies decided is on record; the policy is put beside that, in the place of what it was \
+            then. Where it was in force as DryRun, the record itself says what it would have done. An audit log keeps \
+            no bodies, headers and queries: where a condition reads them, it says what would follow if the condition \
+            held.\n\n\
+            Exit codes: 0 it was told; 2 something cannot be read, or is no policy.")]
+    Impact(ImpactArgs),
+    /// Write the least policy for the calls of an audit log, with comments that count the calls behind each rule.
+    #[command(after_help = "Example:\n  \
+            kubectl turnpike suggest --audit topic.jsonl --since 7d --agent agents/coder > coder.yaml\n\n\
+            Exit codes: 0 it is written; 2 the audit log cannot be read, or has no calls of the agent.")]
+    Suggest(SuggestArgs),
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +171,8 @@ pub(crate) struct DiffArgs {
     /// The policies to come, in the same forms.
     #[arg(value_name = "NEW")]
     pub(crate) new: PathBuf,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
     /// Exit with 1 if anything is different.
     #[arg(long)]
     pub(crate) exit_code: bool,
@@ -164,6 +182,42 @@ pub(crate) struct DiffArgs {
     /// How to print what is different.
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImpactArgs {
+    /// The policy: a file or a folder, `-` for standard input; or the name of one of the cluster, or of the folder
+    /// given by --config, with its namespace in front or in --namespace.
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
+    /// Turnpike's own namespace: policies there may select agents of every namespace.
+    #[arg(long, default_value = "turnpike-system", value_name = "NAME")]
+    pub(crate) gateway_namespace: String,
+    /// How to print what is found.
+    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuggestArgs {
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
+    /// Only for this agent, as the audit log names it: NAMESPACE/NAME, or the subject of its token.
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: Vec<String>,
+}
+
+/// An audit log, and how much of it.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Audit log: a file of JSON lines, a folder with *.jsonl or that of a standalone proxy, or `-` for standard input.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) audit: Vec<PathBuf>,
+    /// Only what happened since then: a span such as 24h, a day such as 2026-07-01, or a time with its zone.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -193,6 +247,25 @@ fn reason(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(span) = turnpike_compiler::parse_duration(text) {
+        let then = SignedDuration::try_from(span).map(|span| Timestamp::now().saturating_sub(span));
+        return match then {
+            Ok(Ok(then)) => Ok(then),
+            _ => Err("that is too long ago".to_owned()),
+        };
+    }
+    if let Ok(day) = text.parse::<Date>()
+        && let Ok(midnight) = day.to_zoned(TimeZone::UTC)
+    {
+        return Ok(midnight.timestamp());
+    }
+    text.parse().map_err(|_| {
+        "write a span such as 24h, a day such as 2026-07-01, or a time such as 2026-07-01T10:00:00Z"
+            .to_owned()
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -7,12 +7,16 @@ mod args;
 mod check;
 mod diff;
 mod explain;
+mod impact;
 mod input;
 mod pending;
 mod policies;
+mod replayed;
 mod requests;
 mod review;
+mod suggest;
 mod text;
+mod trail;
 
 use std::{
     io::{self, Write as _},
@@ -46,7 +50,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Deny(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Deny)),
         Command::Check(args) => check::run(args, cli.target.config.as_deref()),
         Command::Explain(args) => explain::run(args),
-        Command::Diff(args) => diff::run(args),
+        Command::Diff(args) => diff::run(args, cli.target.config.as_deref()),
+        Command::Impact(args) => wait_for(impact::run(&cli.target, args)),
+        Command::Suggest(args) => suggest::run(args, cli.target.config.as_deref()),
     }
 }
 

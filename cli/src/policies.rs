@@ -2,13 +2,21 @@
 
 use std::{collections::HashMap, fmt, path::PathBuf};
 
-use turnpike_compiler::{Context, PolicyDef, load};
+use anyhow::Result;
+use turnpike_compiler::{Context, NamespaceLabels, PolicyDef, compile, load};
 
-use crate::{input, text::visible};
+use crate::{args::Target, input, requests, text::visible};
 
 /// Everything that is wrong with some files, one line each.
 #[derive(Debug)]
 pub(crate) struct Unusable(Vec<String>);
+
+impl Unusable {
+    /// One thing that is wrong.
+    pub(crate) fn new(line: String) -> Self {
+        Self(vec![line])
+    }
+}
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,4 +71,43 @@ pub(crate) fn load(paths: &[PathBuf], context: &Context<'_>) -> Result<Vec<Polic
     } else {
         Err(Unusable(wrong))
     }
+}
+
+/// One policy of the cluster.
+///
+/// # Errors
+/// Outside, that the cluster does not answer; inside, that it has no such policy, or that it does not compile.
+pub(crate) async fn of_cluster(
+    target: &Target,
+    namespace: Option<&str>,
+    name: &str,
+    gateway_namespace: &str,
+) -> Result<Result<Vec<PolicyDef>, Unusable>> {
+    let (policy, place) = match requests::policy(target, namespace, name).await? {
+        (Some(policy), place) => (policy, place),
+        (None, place) => {
+            return Ok(Err(Unusable::new(format!(
+                "{name}: there is no file and, in namespace {place}, no AgentPolicy of this name"
+            ))));
+        }
+    };
+    let selects_namespaces = policy.spec.agents.iter().any(|agent| {
+        let account = agent.service_account.as_ref();
+        account.is_some_and(|account| account.namespace_selector.is_some())
+    });
+    let namespaces = match selects_namespaces {
+        true => requests::namespaces(target).await?,
+        false => NamespaceLabels::new(),
+    };
+    let context = Context {
+        gateway_namespace,
+        namespaces: &namespaces,
+    };
+    Ok(match compile(&policy, &context) {
+        Ok(compiled) => Ok(vec![compiled]),
+        Err(errors) => {
+            let lines = errors.0.iter().map(|error| format!("{place}/{name}: {error}"));
+            Err(Unusable(lines.collect()))
+        }
+    })
 }

@@ -13,12 +13,12 @@ use std::{
 use jiff::Timestamp;
 use smallvec::SmallVec;
 use turnpike_audit::{
-    Actor, ApiCall, ApprovalRef, DecisionRecord, EncodeError, Event, FindingRef, ResourceRef, RiskFactorRef,
-    RiskRef, RuleHit, Stage, Verdict,
+    Actor, ApiCall, ApprovalRef, DecisionRecord, EncodeError, Event, FindingRef, Reading, ResourceRef,
+    RiskFactorRef, RiskRef, RuleHit, Stage, Verdict,
 };
 use turnpike_policy::{
     PolicySet,
-    call::{Call, Traits, Transport},
+    call::{Call, Scope, Traits, Transport},
     caller::{Caller, Identity},
     definition::{CredentialDef, CredentialSource, Effect, Mode},
     risk::Score,
@@ -168,9 +168,21 @@ impl CallRecord {
                 project: r.project.as_deref(),
                 location: r.location.as_deref(),
                 id: r.id.as_deref(),
+                below: r.scope == Scope::Below,
             })
             .collect();
         let call = self.calls.first();
+        let readings: SmallVec<[Reading<'_>; 2]> = match self.calls.as_slice() {
+            [_, _, ..] => self
+                .calls
+                .iter()
+                .map(|call| Reading {
+                    method: call.method,
+                    resources: call.resources.len(),
+                })
+                .collect(),
+            _ => SmallVec::new(),
+        };
         let all = self
             .calls
             .iter()
@@ -244,6 +256,7 @@ impl CallRecord {
                 api: call.map(|c| c.api),
                 version: call.map(|c| c.version),
                 resources: &resources,
+                readings: &readings,
                 traits: &traits,
                 user_agent: self.user_agent.as_deref(),
                 request_bytes: Some(self.request_bytes.load(Ordering::Relaxed)).filter(|n| *n > 0),

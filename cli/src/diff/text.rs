@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use turnpike_policy::{
     definition::Effect,
-    whatif::{Answer, Change, Diff, RuleName, Setting},
+    whatif::{Change, Diff, Replay, Setting},
 };
 
-use crate::text::visible;
+use crate::{
+    replayed::{answer, calls_of, sections},
+    text::visible,
+};
 
 /// As many methods are named one by one.
 const MOST_NAMED: usize = 3;
@@ -36,6 +39,33 @@ pub(super) fn describe(diff: &Diff) -> String {
     if text.is_empty() {
         text.push_str("No difference: every call is decided in the same way.\n");
     }
+    text
+}
+
+/// What would become of recorded calls, for people.
+pub(super) fn recorded(replay: &Replay) -> String {
+    let changed: u64 = replay.changes.iter().map(|c| c.calls).sum();
+    let mut text = format!("\nOf {} on record, ", calls_of(replay.calls));
+    text.push_str(&match changed {
+        0 => "none is decided otherwise.\n".to_owned(),
+        1 => "1 is decided otherwise.\n".to_owned(),
+        n => format!("{n} are decided otherwise.\n"),
+    });
+    sections(&mut text, &replay.changes);
+    let mut note = |calls: u64, what: &str| {
+        if calls > 0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "\n{} {what}", calls_of(calls));
+        }
+    };
+    note(
+        replay.left_out,
+        "left out: of nobody known, or no method that is known.",
+    );
+    note(
+        replay.undecided,
+        "not decided: too many conditions decide them together.",
+    );
     text
 }
 
@@ -93,27 +123,6 @@ fn methods(change: &Change) -> String {
             )
         }
     }
-}
-
-/// `Deny (rule no-keys of agents/coder)`
-pub(super) fn answer(answer: &Answer) -> String {
-    let mut text = format!("{:?}", answer.effect);
-    let mut notes = Vec::new();
-    if answer.conflict {
-        notes.push("its rules name different credentials".to_owned());
-    }
-    notes.extend(answer.rules.iter().map(rule));
-    if let Some(credential) = &answer.credential {
-        notes.push(format!("as {credential}"));
-    }
-    if !notes.is_empty() {
-        text.push_str(&format!(" ({})", notes.join(", ")));
-    }
-    text
-}
-
-fn rule(name: &RuleName) -> String {
-    format!("rule {} of {}", name.rule, name.policy)
 }
 
 fn setting(setting: &Setting) -> String {

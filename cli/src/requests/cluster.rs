@@ -1,15 +1,17 @@
 //! Approval requests of a cluster. A review is a JSON merge patch of the status subresource, the very patch
 //! that plain kubectl would send.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams, PostParams},
     core::DeserializeGuard,
 };
 use serde_json::json;
-use turnpike_crds::{ApprovalRequest, Review};
+use turnpike_crds::{AgentPolicy, ApprovalRequest, Review};
 
 use super::{
     Listing,
@@ -39,6 +41,30 @@ impl Cluster {
 
     fn client(&self) -> Client {
         self.connection.client.clone()
+    }
+
+    /// An AgentPolicy, and the namespace that was looked in.
+    pub(super) async fn policy(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(Option<AgentPolicy>, String)> {
+        let namespace = namespace.unwrap_or(self.namespace());
+        let api: Api<AgentPolicy> = Api::namespaced(self.client(), namespace);
+        let found = api.get_opt(name).await;
+        let found = found.map_err(|e| self.connection.sentence(e, "read the AgentPolicy"))?;
+        Ok((found, namespace.to_owned()))
+    }
+
+    /// The labels of all namespaces.
+    pub(super) async fn namespaces(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+        let api: Api<Namespace> = Api::all(self.client());
+        let found = api.list(&ListParams::default()).await;
+        let found = found.map_err(|e| self.connection.sentence(e, "list namespaces"))?;
+        Ok(found
+            .into_iter()
+            .map(|namespace| (namespace.name_any(), namespace.labels().clone()))
+            .collect())
     }
 
     pub(super) async fn list(&self, all_namespaces: bool) -> Result<Listing> {

@@ -7,9 +7,11 @@ mod cluster;
 mod connect;
 mod directory;
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::Timestamp;
-use turnpike_crds::{ApprovalRequest, Phase, Review};
+use turnpike_crds::{AgentPolicy, ApprovalRequest, Phase, Review};
 
 use crate::args::Target;
 
@@ -82,6 +84,23 @@ impl Requests {
             Self::Directory(_) => "the standalone proxy of that folder",
         }
     }
+}
+
+/// An AgentPolicy of the cluster, and the namespace that was looked in.
+pub(crate) async fn policy(
+    target: &Target,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<(Option<AgentPolicy>, String)> {
+    cluster::Cluster::connect(target)
+        .await?
+        .policy(namespace, name)
+        .await
+}
+
+/// The labels of all namespaces of the cluster.
+pub(crate) async fn namespaces(target: &Target) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    cluster::Cluster::connect(target).await?.namespaces().await
 }
 
 /// Phase of a request; one that nobody has looked at yet is pending.

@@ -359,6 +359,11 @@ impl Catalog {
         })
     }
 
+    /// The collections that resources are of; one may come several times.
+    pub fn collections(&self) -> impl Iterator<Item = &'static str> {
+        self.recipes.iter().flatten().map(recipe::Recipe::collection)
+    }
+
     /// Number of [`methods`](Self::methods).
     pub fn method_count(&self) -> usize {
         self.rows.len()

@@ -72,6 +72,11 @@ pub(super) fn parse(text: &'static str) -> Option<SmallVec<[Recipe; 1]>> {
 }
 
 impl Recipe {
+    /// The collection that the resource is of; empty where it is of none.
+    pub(super) fn collection(&self) -> &'static str {
+        self.kind
+    }
+
     fn parse(text: &'static str) -> Option<Self> {
         let mut recipe = Self::default();
         for field in text.split(',') {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     agents::{classes, selecting},
-    assume::Answer,
+    assume::{Answer, Difference},
     cells::marks,
     explore::{Explored, Explorer},
     methods::Methods,
@@ -92,17 +92,6 @@ pub enum Found {
     Changed(Vec<Difference>),
     /// The call was not looked at.
     Unexplored,
-}
-
-/// A difference in one call. Rules are those that decide in some case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Difference {
-    /// What the old side does.
-    pub from: Answer,
-    /// What the new side does.
-    pub to: Answer,
-    /// Under which conditions that is so.
-    pub when: Option<String>,
 }
 
 impl<'a> Comparison<'a> {

@@ -5,28 +5,26 @@ use std::{
     rc::Rc,
 };
 
+use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::{
     agents::AgentClass,
-    assume::{Answer, Assumption, RuleName, Side, questions},
+    assume::{Answer, Asked, Difference, RuleName, Side, TooManyConditions, compare},
     cells::{Cell, Cutter, GlobId, Marks},
-    diff::{Change, Difference, Example},
-    logic::{Truth, assumptions, when},
+    diff::{Change, Example},
     methods::{Matcher, Methods, OfMethod},
     regions::{Region, regions},
 };
 use crate::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::Caller,
-    definition::{PolicyDef, RuleDef},
+    definition::{Mode, PolicyDef, RuleDef},
     glob::ResourceGlob,
+    request::RequestFacts,
     set::PolicySet,
 };
-
-/// Bound on the assumptions about the conditions that decide one call.
-const MAX_ASSUMPTIONS: usize = 1_024;
 
 /// What was found for one class of agents.
 #[derive(Debug)]
@@ -160,15 +158,27 @@ impl<'m> Explorer<'m> {
         old: &'a PolicySet,
         new: &'a PolicySet,
     ) -> Explored<'a> {
-        let mut sides = [Side::new(old, &class.old), Side::new(new, &class.new)];
-        let rules: Vec<SideRule<'a>> = [false, true]
+        let of = |set: &'a PolicySet, selected: &[usize]| -> Vec<&'a PolicyDef> {
+            let policies = selected.iter().filter_map(|at| set.policies().get(*at));
+            policies.filter(|policy| policy.mode == Mode::Enforce).collect()
+        };
+        let (old, new) = (of(old, &class.old), of(new, &class.new));
+        let rules: Vec<SideRule<'a>> = [(false, &old), (true, &new)]
             .into_iter()
-            .zip(&sides)
-            .flat_map(|(new, side)| {
-                side.rules()
-                    .map(move |(policy, rule)| SideRule { policy, rule, new })
+            .flat_map(|(new, policies)| policies.iter().map(move |policy| (new, *policy)))
+            .flat_map(|(new, policy)| {
+                let rules = policy.rules.iter();
+                rules.map(move |rule| SideRule { policy, rule, new })
             })
             .collect();
+        let mut sides = [old, new].map(|policies| {
+            // Suspension is told as a setting; here it would hide what the rules do.
+            let policies = policies.into_iter().map(|policy| PolicyDef {
+                suspend: false,
+                ..policy.clone()
+            });
+            Side::new(policies.collect(), |_| true)
+        });
         let mut groups = FxHashMap::default();
         for (matched, methods) in self.methods.grouped(rules.iter().map(|r| &*r.rule.methods)) {
             let of_group: Vec<SideRule<'a>> = matched
@@ -190,7 +200,7 @@ impl<'m> Explorer<'m> {
     fn group<'a>(
         &mut self,
         class: &AgentClass,
-        sides: &mut [Side<'a>; 2],
+        sides: &mut [Side; 2],
         rules: &[SideRule<'a>],
         methods: &[OfMethod],
     ) -> Group<'a> {
@@ -220,7 +230,7 @@ impl<'m> Explorer<'m> {
     fn scope<'a>(
         &mut self,
         class: &AgentClass,
-        sides: &mut [Side<'a>; 2],
+        sides: &mut [Side; 2],
         rules: &[SideRule<'a>],
         methods: &[OfMethod],
         numbers: &[GlobId],
@@ -294,46 +304,24 @@ impl<'m> Explorer<'m> {
         }
     }
 
-    fn differences(&mut self, caller: &Caller, call: &Call, sides: &mut [Side<'_>; 2]) -> Vec<Difference> {
-        let mut conditions = BTreeMap::new();
-        for side in sides.iter() {
-            side.conditions(caller, call, &mut conditions);
-        }
-        let questions = questions(&conditions);
-        let Some(all) = assumptions(&questions, MAX_ASSUMPTIONS) else {
-            self.unexplored.insert(format!(
-                "{}: {} conditions decide it together, which is too many to look at all cases",
-                call.method,
-                questions.len()
-            ));
-            return Vec::new();
+    fn differences(&mut self, caller: &Caller, call: &Call, [old, new]: &mut [Side; 2]) -> Vec<Difference> {
+        let asked = Asked {
+            caller,
+            calls: std::slice::from_ref(call),
+            // Only conditions look at these, and they are all unknown.
+            request: RequestFacts::default(),
+            now: Timestamp::UNIX_EPOCH,
         };
-        let mut found: BTreeMap<(Answer, Answer), Where<Vec<Truth>>> = BTreeMap::new();
-        for truths in all {
-            let assumed: Assumption<'_> = questions
-                .iter()
-                .zip(&truths)
-                .map(|(question, truth)| (question.text.as_str(), *truth))
-                .collect();
-            let [old, new] = sides;
-            let from = old.answer(caller, call, &assumed);
-            let to = new.answer(caller, call, &assumed);
-            if !from.same_as(&to) {
-                let key = (from.without_rules(), to.without_rules());
-                let case = found.entry(key).or_default();
-                case.0.insert(truths);
-                case.1.extend(from.rules);
-                case.2.extend(to.rules);
+        match compare(old, new, &asked) {
+            Ok(found) => found,
+            Err(TooManyConditions(count)) => {
+                let method = call.method;
+                self.unexplored.insert(format!(
+                    "{method}: {count} conditions decide it together, which is too many to look at all cases"
+                ));
+                Vec::new()
             }
         }
-        found
-            .into_iter()
-            .map(|((from, to), (truths, from_rules, to_rules))| Difference {
-                from: from.by(from_rules),
-                to: to.by(to_rules),
-                when: when(&questions, &truths),
-            })
-            .collect()
     }
 }
 

@@ -64,6 +64,15 @@ impl Methods {
             .collect();
         Self { all }
     }
+
+    /// What the names of a method's resources look like; none for a method that is not looked at.
+    pub(super) fn shapes(&self, id: &str) -> &[NameShape] {
+        let found = self.all.binary_search_by(|method| method.id.cmp(id));
+        found
+            .ok()
+            .and_then(|at| self.all.get(at))
+            .map_or(&[], |method| &method.shapes)
+    }
 }
 
 /// Methods by the globs that match them.

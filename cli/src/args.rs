@@ -44,7 +44,7 @@ pub(crate) struct Target {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// User to act as. In a cluster by impersonation, as with kubectl; with --config the name that your
     /// review is written under. Default: who you are to the API server; with --config $USER, or your
-    /// login name.
+    /// login name. Of `explain`, the agent: NAMESPACE/NAME of its ServiceAccount.
     #[arg(long = "as", global = true, value_name = "USER")]
     pub(crate) as_user: Option<String>,
 }
@@ -57,18 +57,30 @@ pub(crate) enum Command {
     Approve(ReviewArgs),
     /// Refuse a call; the agent is told the reason.
     Deny(ReviewArgs),
-    /// Compile policies without a cluster, and say what is wrong with them, with line and column.
+    /// Compile policies without a cluster, say what is wrong with them, with line and column, and try calls on them.
     #[command(
-        after_help = "Exit codes: 0 all is fine (warnings do not count); 1 there are problems; 2 the \
-                            command line is wrong, or a file cannot be read.\n\n\
-                            A problem is written as FILE:LINE:COLUMN: FIELD: what is wrong."
+        after_help = "Exit codes: 0 all is fine (warnings do not count); 1 there are problems, or a call is decided \
+                      otherwise than it must be; 2 the command line is wrong, or a file cannot be read.\n\n\
+                      A problem is written as FILE:LINE:COLUMN: FIELD: what is wrong.\n\n\
+                      A table of calls (--calls) has lists must_allow, must_deny and must_hold. A row has a call, \
+                      `call: VERB URL` or `grpc: package.Service/Method` with `message: {FIELD_NUMBER: value}`; \
+                      `as: NAMESPACE/NAME` or the claims of a token, `as: {iss, sub, aud, claims}`; and what is needed \
+                      of `body` or `body_file` (of an upload the metadata), `headers`, `at`, `secrets: [KIND]`, \
+                      `unscannable`, `pace: {first_use, last_minute, last_hour}`. `rule`, `reason` and `method` say \
+                      more of what must come out. `defaults` has as, at and headers for all rows."
     )]
     Check(CheckArgs),
-    /// Say what Turnpike takes a request for: method, resource, traits; or why it is refused.
+    /// Say what Turnpike takes a request for: method, resource, traits; or why it is refused. With --as, what
+    /// policies make of it.
     #[command(after_help = "Examples:\n  \
             kubectl turnpike explain GET https://storage.googleapis.com/storage/v1/b/my-bucket/o\n  \
+            kubectl turnpike explain --as agents/coder --policies policies/ DELETE \
+            https://storage.googleapis.com/storage/v1/b/my-bucket\n  \
+            kubectl turnpike explain group:storage.read\n  \
             kubectl turnpike explain - < requests.txt > answers.jsonl\n\n\
-            It says what a request is, not whether a policy allows it. It exits with 0 also for a request that \
+            With --as it says what is decided and by which rules, which rules nearly match and what they lack, and \
+            what change would let the request pass; each change was tried. Without it, it says what a request is, not \
+            whether a policy allows it. It exits with 0 also for a request that \
             it cannot place: that is an answer. In JSON such a request has \"method\":null and a \"reason\".")]
     Explain(ExplainArgs),
     /// Say what a change of policies changes: which calls become allowed, held or denied.
@@ -144,20 +156,49 @@ pub(crate) struct CheckArgs {
     /// file with `namespaces:` as in turnpike.yaml.
     #[arg(long, value_name = "FILE")]
     pub(crate) namespaces: Option<PathBuf>,
+    /// Table of calls that must be allowed, denied or held under these policies; can be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calls: Vec<PathBuf>,
     /// How to print what was found.
-    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = CheckFormat::Text, value_name = "FORMAT")]
+    pub(crate) output: CheckFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// HTTP verb, such as GET; or `-` to read lines of `VERB URL` from standard input and write one JSON
-    /// object a line.
+    /// HTTP verb, such as GET; with --as also GRPC. Or `-` to read lines of `VERB URL` from standard input and write
+    /// one JSON object a line. Or `group:NAME`, to list the methods of a group.
     #[arg(value_name = "VERB")]
     pub(crate) verb: String,
-    /// The whole URL, with https://.
+    /// The whole URL, with https://; for GRPC https://HOST/package.Service/Method.
     #[arg(value_name = "URL")]
     pub(crate) url: Option<String>,
+    /// With --as: file or folder of policies; can be given more than once. Default: with --config DIR, DIR/policies.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policies: Vec<PathBuf>,
+    /// In the place of --as: the claims of an agent's OIDC token, as JSON with iss, sub and maybe aud, and others in
+    /// claims.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) claims: Option<String>,
+    /// With --as: file with the request's body, `-` for standard input; of an upload its metadata, of GRPC the JSON
+    /// form of the message.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+    /// With --as: a header of the request; can be given more than once.
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+    /// With --as: the fields of the GRPC message that name what it acts on, by number.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) message: Option<String>,
+    /// With --as: when the call is made. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+    /// Turnpike's own namespace: policies there may select agents of every namespace.
+    #[arg(long, default_value = "turnpike-system", value_name = "NAME")]
+    pub(crate) gateway_namespace: String,
+    /// Labels of namespaces, as with `check`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) namespaces: Option<PathBuf>,
     /// How to print the answer; json is one line.
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,
@@ -224,6 +265,14 @@ pub(crate) struct AuditArgs {
 pub(crate) enum Format {
     Text,
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    Text,
+    Json,
+    /// For CI systems: a test case for each call of a table.
+    Junit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

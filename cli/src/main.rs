@@ -9,6 +9,7 @@ mod diff;
 mod explain;
 mod impact;
 mod input;
+mod offline;
 mod pending;
 mod policies;
 mod replayed;
@@ -49,7 +50,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Approve(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Approve)),
         Command::Deny(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Deny)),
         Command::Check(args) => check::run(args, cli.target.config.as_deref()),
-        Command::Explain(args) => explain::run(args),
+        Command::Explain(args) => {
+            explain::run(args, cli.target.as_user.as_deref(), cli.target.config.as_deref())
+        }
         Command::Diff(args) => diff::run(args, cli.target.config.as_deref()),
         Command::Impact(args) => wait_for(impact::run(&cli.target, args)),
         Command::Suggest(args) => suggest::run(args, cli.target.config.as_deref()),

@@ -210,6 +210,278 @@ fn what_is_wrong_is_told_with_its_place() -> Result<()> {
     Ok(())
 }
 
+/// A policy with a rule that denies under a condition, which stands in line 11 and what follows.
+fn when(condition: &str) -> String {
+    rule(&format!(
+        "      effect: Deny\n      methods: [\"run.**\"]\n      when: {condition}\n"
+    ))
+}
+
+/// A policy with one agent and these further lines of its spec, from line 7 on.
+fn spec(lines: &str) -> String {
+    policy(&format!(
+        "  agents:\n    - serviceAccount: {{name: coder}}\n{lines}"
+    ))
+}
+
+/// Wrong policies of every kind: each problem with its place, and what stands there in the file.
+#[test]
+fn every_kind_of_problem_points_at_its_place() -> Result<()> {
+    let rows: Vec<(String, &str, &str)> = vec![
+        (
+            rule("      effect: Allow\n      methods: [run.jobs.get, group:storage.reed]\n"),
+            "10:37: spec.rules[0].methods[1]: no group is called \"storage.reed\"; did you mean group:storage.read?",
+            "storage.reed]",
+        ),
+        (
+            rule("      effect: Allow\n      methods: [\"group:pubsub.everything\"]\n"),
+            "10:24: spec.rules[0].methods[0]: no group is called \"pubsub.everything\"; there are pubsub.read, \
+             pubsub.publish, pubsub.subscribe, pubsub.admin",
+            "pubsub.everything\"]",
+        ),
+        (
+            rule("      effect: Allow\n      methods:\n        - 'run.projects get'\n"),
+            "11:11: spec.rules[0].methods[0]: \"run.projects get\" does not have the form ",
+            "'run.projects get'",
+        ),
+        (
+            rule(
+                "      effect: Allow\n      methods: [\"run.**\"]\n      resources: [\"projects/\\u0061cme\\tx\"]\n",
+            ),
+            "11:38: spec.rules[0].resources[0]: character '\\t' at column 14 cannot occur here",
+            "\\tx\"]",
+        ),
+        (
+            rule("      effect: Allow\n      methods: [\"run.**\"]\n      resources: [\"projects//x\"]\n"),
+            "11:19: spec.rules[0].resources[0]: segment 2 is empty",
+            "\"projects//x\"]",
+        ),
+        (
+            rule("      effect: Deny\n      methods: [\"run.**\"]\n      wen: 'true'\n"),
+            "11:12: spec.rules[0].wen: no such field; did you mean when?",
+            "'true'",
+        ),
+        // Conditions, in every way to write a string.
+        (
+            when("resource.nam == \"x\""),
+            "11:22: spec.rules[0].when: resource has no field `nam`: did you mean `name`?",
+            "nam == ",
+        ),
+        (
+            when(
+                "method == \"x\" &&\n        resource.name ==\n        resource.project && reques.verb == \"GET\"",
+            ),
+            "13:29: spec.rules[0].when: unknown name `reques`: did you mean `request`?",
+            "reques.verb",
+        ),
+        (
+            when("'method == ''x'' && api = \"y\"'"),
+            "11:37: spec.rules[0].when: unexpected `=`: write == to compare",
+            "= \"y\"'",
+        ),
+        (
+            when("\"method == \\\"x\\\" && agent.nam == \\\"y\\\"\""),
+            "11:39: spec.rules[0].when: agent has no field `nam`: ",
+            "nam == ",
+        ),
+        (
+            when("|\n        method == \"x\"\n          && request.size > \"5\""),
+            "13:27: spec.rules[0].when: `>` does not order an int and a string",
+            "> \"5\"",
+        ),
+        (
+            when(">-\n        method == \"x\"\n        && request.headers.exists(h, h ==\n        5)"),
+            "13:40: spec.rules[0].when: a string is never equal to an int",
+            "==",
+        ),
+        (
+            when("method =="),
+            "11:22: spec.rules[0].when: the expression ends too early",
+            "",
+        ),
+        (
+            when("'method + \"x\"'"),
+            "11:14: spec.rules[0].when: a condition is true or false, and this is a string",
+            "method + ",
+        ),
+        (
+            when("method.beginsWith(\"run\")"),
+            "11:20: spec.rules[0].when: unknown method `beginsWith`: ",
+            "beginsWith",
+        ),
+        (
+            when("'method.matches(\"run.(\")'"),
+            "11:29: spec.rules[0].when: not a pattern: ",
+            "\"run.(\"",
+        ),
+        (
+            when(&format!("'{}'", ["method == \"x\""; 80].join(" || "))),
+            "11:13: spec.rules[0].when: has 1356 characters; at most 1024",
+            "'method",
+        ),
+        (
+            // The place of an alias is where its text stands.
+            when("&c 'api == \"run\"'") + "    - {name: two, effect: Deny, methods: [\"**\"], when: *d}\n",
+            "12:56: alias references unknown anchor ",
+            "*d}",
+        ),
+        // Risk.
+        (
+            spec(
+                "  risk:\n    denyAbove: 50\n    factors:\n      - {name: prod, when: 'resource.projekt == \"p\"', points: 5}\n",
+            ),
+            "10:38: spec.risk.factors[0].when: resource has no field `projekt`: did you mean `project`?",
+            "projekt == ",
+        ),
+        (
+            spec("  risk:\n    denyAbove: 50\n    weights: {destructiv: 5}\n"),
+            "9:27: spec.risk.weights.destructiv: there is no built-in factor of this name; did you mean destructive?",
+            "5}",
+        ),
+        (
+            spec("  risk:\n    denyAbove: 50\n    approveAbove: 70\n"),
+            "9:19: spec.risk.approveAbove: 70 is above denyAbove (50): nothing would be left to approve",
+            "70",
+        ),
+        (
+            spec("  risk:\n    weights: {change: 5}\n"),
+            "7:3: spec.risk: set approveAbove or denyAbove: a score alone does nothing",
+            "risk:",
+        ),
+        (
+            spec("  risk:\n    approveAbove: 500\n"),
+            "8:19: spec.risk.approveAbove: is 500; at most 100",
+            "500",
+        ),
+        // Limits.
+        (
+            spec("  limits:\n    callsPerMinute: -1\n"),
+            "8:21: spec.limits.callsPerMinute: is -1; at least 0",
+            "-1",
+        ),
+        (
+            spec("  limits: {changesPerHour: \"30\"}\n"),
+            "7:28: spec.limits.changesPerHour: should be an integer, and is the string \"30\"",
+            "\"30\"}",
+        ),
+        (
+            spec("  limits: {callPerMinute: 30}\n"),
+            "7:27: spec.limits.callPerMinute: no such field; did you mean callsPerMinute?",
+            "30}",
+        ),
+        // Secrets.
+        (
+            spec("  secrets: {requests: Hold}\n"),
+            "7:23: spec.secrets.requests: Hold is not one of Allow, Deny, RequireApproval",
+            "Hold}",
+        ),
+        (
+            spec("  secrets:\n    detectors:\n      - name: ours\n        pattern: 'acme_[a-z'\n"),
+            "10:24: spec.secrets.detectors[0].pattern: ",
+            "[a-z'",
+        ),
+        (
+            spec(
+                "  secrets:\n    detectors:\n      - {name: ours, pattern: acme_x}\n      - {name: ours, pattern: acme_y}\n",
+            ),
+            "10:16: spec.secrets.detectors[1].name: \"ours\" is the name of spec.secrets.detectors[0] too",
+            "ours, ",
+        ),
+        (
+            spec("  secrets: {requests: Deny, approval: {holdFor: 1m}}\n"),
+            "7:29: spec.secrets.approval: approval settings need requests or unscannable RequireApproval",
+            "approval: ",
+        ),
+        (
+            spec("  secrets:\n    fields:\n      - methods: [\"run.**\"]\n        paths: [\"env..value\"]\n"),
+            "10:17: spec.secrets.fields[0].paths[0]: step 2 is empty",
+            "\"env..value\"]",
+        ),
+        // Agents and what they get.
+        (
+            policy(
+                "  agents:\n    - serviceAccount:\n        name: \"*\"\n        namespaceSelector: {matchLabels: {env: dev}}\n",
+            ),
+            "8:9: spec.agents[0].serviceAccount.namespaceSelector: only policies in turnpike-system may select namespaces; \
+             one in agents selects agents of its own",
+            "namespaceSelector: ",
+        ),
+        (
+            policy("  agents:\n    - oidc: {issuer: 'https://ci.example'}\n"),
+            "6:7: spec.agents[0].oidc: set subject or claims: an issuer alone would select everybody it knows",
+            "oidc: ",
+        ),
+        (
+            spec("  credential:\n    ambient: {}\n    serviceAccountKey: {secretRef: {name: k}}\n"),
+            "7:3: spec.credential: set at most one of ambient and serviceAccountKey",
+            "credential:",
+        ),
+        (
+            spec("  recording: {bodies: Masked, retention: 400 days}\n"),
+            "7:42: spec.recording.retention: \"400 days\" does not have the form ",
+            "400 days}",
+        ),
+        (policy("  rules: []\n"), "4:1: spec.agents: is required", "spec:"),
+        (
+            spec("").replace("name: coder, ", ""),
+            "3:1: metadata.name: a policy needs a name",
+            "metadata:",
+        ),
+        (
+            policy("  agents:\n\t- serviceAccount: {name: coder}\n"),
+            "6:2: ",
+            "- serviceAccount",
+        ),
+    ];
+    assert!(rows.len() >= 20);
+    for (text, wanted, there) in &rows {
+        let output = check(text)?;
+        let lines: Vec<&str> = output.stdout.lines().collect();
+        let wanted = format!("<stdin>:{wanted}");
+        // A line that ends in a blank leaves the words to the crate that they come from.
+        let same = |found: &str| found == wanted || wanted.ends_with(' ') && found.starts_with(&wanted);
+        assert!(lines.len() == 2 && same(lines[0]), "{text}\n{}", output.stdout);
+        assert_eq!((output.code, output.stderr.as_str()), (1, ""), "{text}");
+        let mut place = wanted
+            .split(':')
+            .skip(1)
+            .map_while(|number| number.parse::<usize>().ok());
+        let (line, column) = (place.next().unwrap_or(0), place.next().unwrap_or(0));
+        let rest: String = text
+            .lines()
+            .nth(line - 1)
+            .unwrap_or("")
+            .chars()
+            .skip(column - 1)
+            .collect();
+        assert!(
+            rest.starts_with(there) && (!there.is_empty() || rest.is_empty()),
+            "{text}\n{wanted} is at {rest:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_that_is_too_wide_to_allow_is_a_warning() -> Result<()> {
+    let text = rule("      effect: Allow\n      methods: [\"group:storage.read\", \"group:credentials\"]\n");
+    assert_eq!(
+        check(&text)?,
+        Output::new(
+            0,
+            "<stdin>:10:39: warning: spec.rules[0].methods[1]: group:credentials holds everything that could be meant, \
+             for rules that deny or want an approval; an Allow rule should name its methods\n\
+             1 policy with 1 rule is fine.\n",
+            ""
+        )
+    );
+    assert_eq!(
+        check(&text.replace("Allow", "Deny"))?,
+        Output::new(0, "1 policy with 1 rule is fine.\n", "")
+    );
+    Ok(())
+}
+
 #[test]
 fn a_method_that_nobody_has_is_a_warning() -> Result<()> {
     let text = rule(

@@ -268,3 +268,386 @@ fn every_method_of_the_catalogue_gives_itself_back() -> Result<()> {
     assert_eq!(wrong, [] as [(&Value, &[&str; 3]); 0]);
     Ok(())
 }
+
+mod decided {
+    //! `explain --as`: what policies make of a request.
+
+    use super::*;
+
+    const POLICIES: &str = "\
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: coder, namespace: agents}
+spec:
+  agents:
+    - serviceAccount: {name: coder}
+  rules:
+    - {name: read, effect: Allow, methods: ['group:storage.read'], resources: ['projects/_/buckets/acme-*/**']}
+    - {name: clean, effect: Allow, methods: ['storage.objects.delete'], resources: ['projects/_/buckets/acme-dev-*/**'], when: 'now.getHours() > 6'}
+    - {name: write, effect: RequireApproval, methods: ['storage.objects.insert', 'storage.objects.patch']}
+    - {name: not-public, effect: Deny, methods: ['storage.objects.patch'], when: 'has(request.body.acl)', message: Nothing is public.}
+---
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: others, namespace: agents}
+spec:
+  mode: DryRun
+  agents: [{serviceAccount: {name: reader}}]
+  rules:
+    - {name: all, effect: Allow, methods: ['**']}
+";
+    const OBJECT: &str = "https://storage.googleapis.com/storage/v1/b/acme-dev-data/o/x";
+
+    fn explain(args: &[&str], stdin: &[u8]) -> Result<Output> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("policies"))?;
+        std::fs::write(folder.path().join("policies/all.yaml"), POLICIES)?;
+        let folder = folder.path().display().to_string();
+        let mut all = vec!["explain", "--config", &folder, "--at", "2026-01-06T03:00:00Z"];
+        all.extend(args);
+        finish(command(&all), stdin)
+    }
+
+    /// The lines behind the request's own.
+    fn said(output: &Output) -> Vec<&str> {
+        let lines = output.stdout.lines();
+        lines.skip_while(|line| !line.starts_with("Agent ")).collect()
+    }
+
+    #[test]
+    fn for_a_person() -> Result<()> {
+        let rows: [(&[&str], &str, &[&str]); 6] = [
+            (
+                &["--as", "agents/coder", "GET", OBJECT],
+                "",
+                &[
+                    "Agent       agents/coder",
+                    "Decision    allowed: agents/coder/read allows it (RULE_ALLOWED)",
+                    "Risk        0",
+                    "Matches     agents/coder/read (Allow) by group:storage.read on projects/_/buckets/acme-*/**",
+                ],
+            ),
+            (
+                &["--as", "agents/coder", "DELETE", OBJECT],
+                "",
+                &[
+                    "Agent       agents/coder",
+                    "Decision    denied: no rule allows storage.objects.delete on \
+                     projects/_/buckets/acme-dev-data/objects/x (NO_RULE_ALLOWS)",
+                    "Risk        35",
+                    "             25  destructive               deletes, destroys or resets",
+                    "             10  change                    may change something",
+                    "Matches     no rule matches",
+                    "Nearly      agents/coder/read (Allow) would match with storage.objects.delete in its methods",
+                    "            agents/coder/clean (Allow) would match if its condition held, which is false: \
+                     now.getHours() > 6",
+                    "            agents/coder/write (RequireApproval) would match with storage.objects.delete in its methods",
+                    "To pass     add storage.objects.delete to the methods of rule agents/coder/read",
+                    "            make the condition of rule agents/coder/clean hold",
+                    "            add a rule: {name: delete-objects, effect: Allow, methods: [\"storage.objects.delete\"], \
+                     resources: [\"projects/_/buckets/acme-dev-data/objects/x\"]}",
+                    "            add storage.objects.delete to the methods of rule agents/coder/write: then it is held, \
+                     agents/coder/write wants an approval",
+                ],
+            ),
+            (
+                &[
+                    "--as",
+                    "agents/coder",
+                    "GET",
+                    "https://storage.googleapis.com/storage/v1/b/other/o/x",
+                ],
+                "",
+                &[
+                    "Agent       agents/coder",
+                    "Decision    denied: no rule allows storage.objects.get on projects/_/buckets/other/objects/x \
+                     (NO_RULE_ALLOWS)",
+                    "Risk        0",
+                    "Matches     no rule matches",
+                    "Nearly      agents/coder/read (Allow) would match with projects/_/buckets/other/objects/x in its \
+                     resources",
+                    "            agents/coder/write (RequireApproval) would match with storage.objects.get in its methods",
+                    "To pass     add projects/_/buckets/other/objects/x to the resources of rule agents/coder/read",
+                    "            add a rule: {name: get-objects, effect: Allow, methods: [\"storage.objects.get\"], \
+                     resources: [\"projects/_/buckets/other/objects/x\"]}",
+                    "            add storage.objects.get to the methods of rule agents/coder/write: then it is held, \
+                     agents/coder/write wants an approval",
+                ],
+            ),
+            (
+                &["--as", "agents/coder", "--body", "-", "PATCH", OBJECT],
+                r#"{"acl": []}"#,
+                &[
+                    "Agent       agents/coder",
+                    "Decision    denied: agents/coder/not-public denies it: Nothing is public. (RULE_DENIED)",
+                    "Risk        30",
+                    "             20  iam                       changes who may do what",
+                    "             10  change                    may change something",
+                    "Matches     agents/coder/not-public (Deny) by storage.objects.patch, when has(request.body.acl): true",
+                    "            agents/coder/write (RequireApproval) by storage.objects.patch",
+                    "Nearly      agents/coder/read (Allow) would match with storage.objects.patch in its methods",
+                    "            agents/coder/write (RequireApproval) would match with \
+                     storage.objectAccessControls.insert in its methods",
+                    "To pass     take rule agents/coder/not-public away, or narrow it; add a rule: {name: patch-objects, \
+                     effect: Allow, methods: [\"storage.objects.patch\", \"storage.objectAccessControls.insert\"], \
+                     resources: [\"projects/_/buckets/acme-dev-data/objects/x\"]}: then it is held, agents/coder/write \
+                     wants an approval",
+                ],
+            ),
+            (
+                &["--as", "agents/reader", "GET", OBJECT],
+                "",
+                &[
+                    "Agent       agents/reader",
+                    "Decision    denied: no rule allows storage.objects.get on \
+                     projects/_/buckets/acme-dev-data/objects/x (NO_RULE_ALLOWS)",
+                    "DryRun      would be allowed with the policies in DryRun",
+                    "Risk        0",
+                    "Matches     agents/others/all (Allow in DryRun) by **",
+                    "Nearly      agents/coder/read (Allow) would match if its policy selected agents/reader",
+                    "To pass     add agents/reader to the agents of policy agents/coder",
+                    "            add a rule: {name: get-objects, effect: Allow, methods: [\"storage.objects.get\"], \
+                     resources: [\"projects/_/buckets/acme-dev-data/objects/x\"]}",
+                ],
+            ),
+            (
+                &["--as", "agents/coder", "GET", "https://example.com/x"],
+                "",
+                &[
+                    "Agent       agents/coder",
+                    "Decision    denied: example.com is no Google API host that Turnpike knows; use the service's own \
+                     host, such as storage.googleapis.com (HOST_NOT_IN_CATALOG)",
+                    "Matches     no rule matches",
+                ],
+            ),
+        ];
+        for (args, body, wanted) in rows {
+            let output = explain(args, body.as_bytes())?;
+            assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}");
+            assert_eq!(said(&output), wanted, "{args:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn for_a_program() -> Result<()> {
+        let args = [
+            "--as",
+            "agents/coder",
+            "--body",
+            "-",
+            "-o",
+            "json",
+            "PATCH",
+            OBJECT,
+        ];
+        let output = explain(&args, br#"{"acl": []}"#)?;
+        let new = "add a rule: {name: patch-objects, effect: Allow, methods: [\"storage.objects.patch\", \
+                   \"storage.objectAccessControls.insert\"], resources: \
+                   [\"projects/_/buckets/acme-dev-data/objects/x\"]}";
+        let object = "projects/_/buckets/acme-dev-data/objects/x";
+        let risk = json!({
+            "score": 30,
+            "factors": [
+                {"name": "iam", "points": 20, "words": "changes who may do what"},
+                {"name": "change", "points": 10, "words": "may change something"},
+            ],
+        });
+        let told = json!({
+            "verb": "PATCH",
+            "url": OBJECT,
+            "agent": "agents/coder",
+            "calls": [
+                {"method": "storage.objects.patch", "resources": [object], "traits": ["change"]},
+                {"method": "storage.objectAccessControls.insert", "resources": [object], "traits": ["change", "iam"]},
+            ],
+            "decision": "Deny",
+            "reason": "RULE_DENIED",
+            "rules": ["agents/coder/not-public"],
+            "because": "agents/coder/not-public denies it: Nothing is public.",
+            "risk": risk,
+            "matched": [
+                {
+                    "rule": "agents/coder/not-public",
+                    "effect": "Deny",
+                    "method": "storage.objects.patch",
+                    "condition": {"when": "has(request.body.acl)", "value": "true"},
+                },
+                {"rule": "agents/coder/write", "effect": "RequireApproval", "method": "storage.objects.patch"},
+            ],
+            "near": [
+                {
+                    "rule": "agents/coder/read",
+                    "effect": "Allow",
+                    "lacks": "with storage.objects.patch in its methods",
+                },
+                {
+                    "rule": "agents/coder/write",
+                    "effect": "RequireApproval",
+                    "lacks": "with storage.objectAccessControls.insert in its methods",
+                },
+            ],
+            "changes": [{
+                "change": format!("take rule agents/coder/not-public away, or narrow it; {new}"),
+                "then": {
+                    "decision": "RequireApproval",
+                    "reason": "APPROVAL_REQUESTED",
+                    "rules": ["agents/coder/write"],
+                    "because": "agents/coder/write wants an approval",
+                    "risk": risk,
+                },
+            }],
+        });
+        assert_eq!(serde_json::from_str::<Value>(&output.stdout)?, told);
+        Ok(())
+    }
+
+    #[test]
+    fn every_change_that_is_named_does_what_is_said() -> Result<()> {
+        let args = ["--as", "agents/coder", "-o", "json", "DELETE", OBJECT];
+        let told: Value = serde_json::from_str(&explain(&args, b"")?.stdout)?;
+        let change = |start: &str| {
+            let all = told["changes"].as_array().cloned().unwrap_or_default();
+            all.into_iter()
+                .find(|c| c["change"].as_str().is_some_and(|t| t.starts_with(start)))
+        };
+        let rule = change("add a rule: ").context("no rule is proposed")?;
+        let rule = rule["change"]
+            .as_str()
+            .and_then(|t| t.strip_prefix("add a rule: "))
+            .context("no text")?;
+        let policies = POLICIES.replace(
+            "  rules:\n    - {name: read",
+            &format!("  rules:\n    - {rule}\n    - {{name: read"),
+        );
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("policy.yaml").display().to_string();
+        std::fs::write(&file, policies)?;
+        let args = [
+            "explain",
+            "--as",
+            "agents/coder",
+            "--policies",
+            &file,
+            "--at",
+            "2026-01-06T03:00:00Z",
+            "-o",
+            "json",
+            "DELETE",
+            OBJECT,
+        ];
+        let then: Value = serde_json::from_str(&run(&args)?.stdout)?;
+        assert_eq!(
+            (&then["decision"], &then["rules"]),
+            (&json!("Allow"), &json!(["agents/coder/delete-objects"]))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn tokens_and_grpc() -> Result<()> {
+        let claims = r#"{"iss": "https://ci.example", "sub": "repo"}"#;
+        let args = ["--claims", claims, "-o", "json", "GET", OBJECT];
+        let told: Value = serde_json::from_str(&explain(&args, b"")?.stdout)?;
+        assert_eq!(
+            (&told["agent"], &told["reason"]),
+            (&json!("repo"), &json!("NO_RULE_ALLOWS"))
+        );
+        let url = "https://storage.googleapis.com/google.storage.v2.Storage/DeleteObject";
+        let message = r#"{"1": "projects/_/buckets/acme-dev-data", "2": "x"}"#;
+        let args = [
+            "--as",
+            "agents/coder",
+            "--message",
+            message,
+            "-o",
+            "json",
+            "GRPC",
+            url,
+        ];
+        let told: Value = serde_json::from_str(&explain(&args, b"")?.stdout)?;
+        assert_eq!(
+            told["calls"],
+            json!([{
+                "method": "storage.objects.delete",
+                "resources": ["projects/_/buckets/acme-dev-data/objects/x"],
+                "traits": ["change", "destructive"],
+            }])
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_usage() -> Result<()> {
+        let rows: [(&[&str], &str); 6] = [
+            (
+                &["--as", "coder", "GET", OBJECT],
+                "error: \"coder\" is no agent; write NAMESPACE/NAME",
+            ),
+            (
+                &["--as", "agents/coder", "GET"],
+                "error: give a verb and a URL, as in: explain --as",
+            ),
+            (
+                &["--claims", "{}", "GET", OBJECT],
+                "error: --claims must be JSON such as ",
+            ),
+            (
+                &["--as", "a/b", "--claims", "{}", "GET", OBJECT],
+                "error: name the agent by --as",
+            ),
+            (
+                &["--as", "a/b", "--header", "x", "GET", OBJECT],
+                "error: \"x\" is no header; write --header 'NAME: VALUE'",
+            ),
+            (
+                &["--as", "a/b", "--message", "x", "GET", OBJECT],
+                "error: --message must be JSON with fields by number",
+            ),
+        ];
+        for (args, wanted) in rows {
+            let output = explain(args, b"")?;
+            assert!(output.stderr.starts_with(wanted), "{args:?}: {}", output.stderr);
+            assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{args:?}");
+        }
+        let output = run(&["explain", "--as", "agents/coder", "GET", OBJECT])?;
+        assert_eq!(
+            output,
+            Output::new(
+                1,
+                "",
+                "error: say where the policies are: --policies FILE, or --config DIR\n"
+            )
+        );
+        Ok(())
+    }
+}
+
+#[test]
+fn groups_are_listed() -> Result<()> {
+    assert_eq!(
+        run(&["explain", "group:pubsub.publish"])?,
+        Output::new(
+            0,
+            "pubsub.projects.topics.get\npubsub.projects.topics.publish\npubsub.topics.get\npubsub.topics.publish\n\
+             pubsub.topics.publishBatch\n",
+            ""
+        )
+    );
+    let output = run(&["explain", "group:logging.write", "-o", "json"])?;
+    assert_eq!(
+        serde_json::from_str::<Value>(&output.stdout)?,
+        json!({"group": "logging.write", "about": "Write log entries.", "methods": ["logging.entries.write"]})
+    );
+    let all = run(&["explain", "group:"])?;
+    assert!(all.stdout.lines().count() >= 40, "{}", all.stdout);
+    assert_eq!(
+        run(&["explain", "group:pubsub.publsh"])?,
+        Output::new(
+            2,
+            "",
+            "error: no group is called \"pubsub.publsh\"; did you mean group:pubsub.publish?\n"
+        )
+    );
+    Ok(())
+}

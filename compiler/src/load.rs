@@ -107,15 +107,7 @@ struct Positions {
 /// # Errors
 /// The first syntax error.
 pub fn documents(text: &str) -> Result<Vec<Document>, Problem> {
-    let nodes: Vec<Spanned<Node>> = serde_saphyr::from_multiple(text).map_err(|error| {
-        let at = error.location();
-        Problem {
-            line: at.map_or(0, |l| l.line()),
-            column: at.map_or(0, |l| l.column()),
-            path: None,
-            message: first_line(&error.without_snippet().to_string()),
-        }
-    })?;
+    let nodes: Vec<Spanned<Node>> = serde_saphyr::from_multiple(text).map_err(|e| unreadable(&e))?;
     let source: Arc<str> = text.into();
     Ok(nodes
         .into_iter()
@@ -129,6 +121,24 @@ pub fn documents(text: &str) -> Result<Vec<Document>, Problem> {
             }
         })
         .collect())
+}
+
+/// Reads a YAML text as a type; for files that are no resources.
+///
+/// # Errors
+/// The first thing that is wrong with it, with its position.
+pub fn typed<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    serde_saphyr::from_str(text).map_err(|e| unreadable(&e))
+}
+
+fn unreadable(error: &serde_saphyr::Error) -> Problem {
+    let at = error.location();
+    Problem {
+        line: at.map_or(0, |l| l.line()),
+        column: at.map_or(0, |l| l.column()),
+        path: None,
+        message: first_line(&error.without_snippet().to_string()),
+    }
 }
 
 /// The position is told apart from the message, so it is cut off here.

@@ -2,8 +2,9 @@
 //! wrong with them and where.
 //!
 //! What only a cluster knows is not looked at: whether a namespace may use a credential, and what stands in
-//! policies that were not given.
+//! policies that were not given. With tables of calls it also says whether these are decided as they must be.
 
+mod calls;
 mod methods;
 
 use std::{
@@ -21,8 +22,9 @@ use turnpike_compiler::{
 };
 use turnpike_policy::catalog::Catalog;
 
+use self::calls::{Calls, list};
 use crate::{
-    args::{CheckArgs, Format},
+    args::{CheckArgs, CheckFormat},
     input::{self, Input},
     text::{count, visible},
 };
@@ -38,8 +40,14 @@ struct Report {
     rules: usize,
     problems: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// What came of the tables of calls, where there are any and the policies are fine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls: Option<Calls>,
     #[serde(skip)]
     unreadable: bool,
+    /// The policies without a problem.
+    #[serde(skip)]
+    compiled: Vec<PolicyDef>,
 }
 
 /// Something that is wrong, or looks so.
@@ -57,20 +65,43 @@ pub(crate) fn run(args: &CheckArgs, config: Option<&Path>) -> Result<ExitCode> {
     }
     let catalog = Catalog::embedded().context("the method catalogue of this build cannot be read")?;
     let labels = args.namespaces.as_deref().map(namespaces).transpose()?;
-    let report = check(&paths, &args.gateway_namespace, labels.as_ref(), catalog);
+    let mut report = check(&paths, &args.gateway_namespace, labels.as_ref(), catalog);
+    try_calls(&args.calls, &mut report)?;
     match args.output {
-        Format::Text => print_text(&report)?,
-        Format::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
+        CheckFormat::Text => print_text(&report)?,
+        CheckFormat::Json => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
+        CheckFormat::Junit => writeln!(io::stdout(), "{}", calls::junit::report(&report)?.trim_end())?,
     }
-    Ok(match &report {
-        report if report.unreadable => ExitCode::from(2),
-        report if report.problems.is_empty() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    let failed = report.calls.as_ref().is_some_and(|calls| calls.failed > 0);
+    Ok(if report.unreadable {
+        ExitCode::from(2)
+    } else if failed || !report.problems.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
+/// Calls are tried on policies that are fine: others would decide them by what is left.
+fn try_calls(tables: &[PathBuf], report: &mut Report) -> Result<()> {
+    if tables.is_empty() || !report.problems.is_empty() {
+        return Ok(());
+    }
+    match calls::run(tables, std::mem::take(&mut report.compiled))? {
+        Ok(calls) => report.calls = Some(calls),
+        Err(unusable) => {
+            report.unreadable = true;
+            report.problems.extend(unusable.into_iter().map(|table| Finding {
+                file: table.file,
+                problem: table.problem,
+            }));
+        }
+    }
+    Ok(())
+}
+
 /// The labels of namespaces that a file tells.
-fn namespaces(path: &Path) -> Result<NamespaceLabels> {
+pub(crate) fn namespaces(path: &Path) -> Result<NamespaceLabels> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     turnpike_compiler::namespaces(&text).map_err(|problems| {
         let lines = problems
@@ -155,6 +186,7 @@ fn check_file(
                 let mut doubts = doubts(&policy, document, catalog);
                 doubts.extend(idle_selectors(&policy, document, known));
                 report.warnings.extend(doubts.into_iter().map(finding));
+                report.compiled.push(policy);
             }
         }
     }
@@ -224,7 +256,37 @@ fn print_text(report: &Report) -> io::Result<()> {
             writeln!(out, "{}", visible(&line))?;
         }
     }
-    writeln!(out, "{}", summary(report))
+    for row in report.calls.iter().flat_map(|calls| &calls.rows) {
+        if let Some(failure) = &row.failure {
+            let (file, line, column, list) = (&row.file, row.line, row.column, list(row.must));
+            let text = format!("{file}:{line}:{column}: {list}: {}: {failure}", row.name);
+            writeln!(out, "{}", visible(&text))?;
+        }
+    }
+    writeln!(out, "{}", summary(report))?;
+    match &report.calls {
+        Some(calls) => writeln!(out, "{}", calls_summary(calls)),
+        None => Ok(()),
+    }
+}
+
+/// `FILE:LINE:COLUMN: FIELD: what is wrong`
+fn located(file: &str, problem: &Problem) -> String {
+    let path = problem
+        .path
+        .as_ref()
+        .map_or_else(String::new, |path| format!("{path}: "));
+    format!("{}: {path}{}", position(file, problem), problem.message)
+}
+
+fn calls_summary(calls: &Calls) -> String {
+    let all = count(calls.rows.len(), "call", "calls");
+    match calls.failed {
+        0 if calls.passed == 1 => "1 call is decided as it must be.".to_owned(),
+        0 => format!("{all} are decided as they must be."),
+        1 => format!("1 of {all} is decided otherwise than it must be."),
+        failed => format!("{failed} of {all} are decided otherwise than they must be."),
+    }
 }
 
 fn summary(report: &Report) -> String {

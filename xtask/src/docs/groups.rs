@@ -63,7 +63,8 @@ pub(super) fn page() -> Result<String> {
         let row = id.row();
         let methods: Vec<&str> = groups.methods(id).map(|(method, _)| method).collect();
         write!(page, "\n## {PREFIX}{}\n\n{}\n\n", row.name, row.about)?;
-        writeln!(page, "{} ids, made to {}:\n", methods.len(), purpose(row))?;
+        let ids = if methods.len() == 1 { "id" } else { "ids" };
+        writeln!(page, "{} {ids}, made to {}:\n", methods.len(), purpose(row))?;
         if methods.len() > MOST_LISTED {
             row.parts.iter().try_for_each(|part| describe(&mut page, part))?;
         } else {

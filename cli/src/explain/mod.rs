@@ -1,19 +1,27 @@
-//! `explain`: what Turnpike takes a request for, by the catalogue that the proxy decides with.
+//! `explain`: what Turnpike takes a request for, by the catalogue that the proxy decides with, what is in a group of
+//! methods, and with an agent named, what the policies make of the request.
 //!
 //! As a filter it answers each line of standard input by one line of JSON, whatever the bytes are. It
 //! writes what it has before it waits for more, so a program can also talk to it line by line.
 
+mod changes;
+mod decision;
+mod near;
+
 use std::{
     io::{self, Read, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
+use turnpike_compiler::similar::nearest;
 use turnpike_policy::{
     call::{Call, Resource, Scope},
     canonical::Target,
     catalog::Catalog,
     explain::explain_line,
+    groups::{self, GroupId, Groups},
 };
 
 use crate::{
@@ -28,7 +36,10 @@ const MAX_LINE: usize = 16 << 20;
 /// Answer to a longer one.
 const LINE_TOO_LONG: &[u8] = b"{\"verb\":\"\",\"url\":\"\",\"method\":null,\"reason\":\"LINE_TOO_LONG\",\"message\":\"a line has 16 MiB at most\"}\n";
 
-pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &ExplainArgs, agent: Option<&str>, config: Option<&Path>) -> Result<ExitCode> {
+    if agent.is_some() || args.claims.is_some() {
+        return decision::run(args, agent, config);
+    }
     let catalog = Catalog::embedded().context("the method catalogue of this build cannot be read")?;
     let mut out = io::stdout().lock();
     let (verb, url) = match (args.verb.as_str(), &args.url) {
@@ -36,6 +47,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
             filter(catalog, &mut io::stdin().lock(), &mut out)?;
             return Ok(ExitCode::SUCCESS);
         }
+        (name, None) if name.starts_with(groups::PREFIX) => return group(name, args.output, &mut out),
         (verb, Some(url)) if verb != "-" => (verb, url),
         _ => {
             writeln!(
@@ -53,6 +65,44 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<ExitCode> {
             out.write_all(&answer)?;
         }
         Format::Text => out.write_all(describe(catalog, verb, url).as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is in a group, one method a line; of `group:` alone, the groups.
+fn group(name: &str, format: Format, out: &mut impl Write) -> Result<ExitCode> {
+    let name = name.strip_prefix(groups::PREFIX).unwrap_or(name);
+    if name.is_empty() {
+        for row in groups::ids().map(GroupId::row) {
+            writeln!(
+                out,
+                "{:<24} {}",
+                format!("{}{}", groups::PREFIX, row.name),
+                row.about
+            )?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(id) = groups::find(name) else {
+        let meant = nearest(name, groups::ids().map(|id| id.row().name));
+        let meant = meant.map_or_else(String::new, |meant| {
+            format!("; did you mean {}{meant}?", groups::PREFIX)
+        });
+        writeln!(io::stderr(), "error: no group is called {name:?}{meant}")?;
+        return Ok(ExitCode::from(2));
+    };
+    let methods = Groups::embedded()
+        .context("the method groups of this build cannot be read")?
+        .methods(id);
+    match format {
+        Format::Text => methods
+            .map(|(method, _)| method)
+            .try_for_each(|method| writeln!(out, "{method}"))?,
+        Format::Json => {
+            let methods: Vec<&str> = methods.map(|(method, _)| method).collect();
+            let answer = serde_json::json!({"group": name, "about": id.row().about, "methods": methods});
+            writeln!(out, "{answer}")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -144,8 +144,8 @@ impl Scanning {
             }
             State::Gone(why) => {
                 // Alone it is searched as text, so that what it holds is recorded.
-                let text = Box::default();
-                let (mut findings, _) = self.text_part(subject, content, chunk, next, text);
+                let alone = Chunk { last: true, ..chunk };
+                let (mut findings, _) = self.text_part(subject, content, alone, next, Box::default());
                 findings.unscannable = Findings::only(why.clone()).unscannable;
                 Ok((findings, (!chunk.last).then(|| gone(next, why))))
             }

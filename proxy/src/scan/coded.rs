@@ -1,7 +1,7 @@
 //! Codings that are undone while something is read.
 
 use std::{
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -11,7 +11,7 @@ use async_compression::{
     zstd::DParameter,
 };
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::{
     findings::Why,
@@ -64,8 +64,11 @@ impl Coding {
         let (counted, came) = Counted::new(reader);
         let decoder: Box<dyn Read + 'r> = match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(counted))),
-            Self::Zlib => Box::new(ZlibDecoder::new(BufReader::new(counted))),
-            Self::Brotli => Box::new(Now(BrotliDecoder::new(tokio::io::BufReader::new(Ready(counted))))),
+            Self::Zlib => Box::new(Whole(ZlibDecoder::new(BufReader::new(counted)))),
+            Self::Brotli => {
+                let source = tokio::io::BufReader::new(Ready(counted));
+                Box::new(Whole(Now(BrotliDecoder::new(source))))
+            }
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW);
                 let source = tokio::io::BufReader::new(Ready(counted));
@@ -75,6 +78,40 @@ impl Coding {
             }
         };
         Box::new(budget.expanding(decoder, came, self.name()))
+    }
+}
+
+/// A decoder behind whose end nothing may stand: other readers could see it. Those of gzip and zstd read on themselves.
+struct Whole<D>(D);
+
+/// Whether a decoder has read all that there is.
+trait Rest {
+    fn is_at_end(&mut self) -> io::Result<bool>;
+}
+
+impl<D: Read + Rest> Read for Whole<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        match read > 0 || buffer.is_empty() || self.0.is_at_end()? {
+            true => Ok(read),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+impl<R: BufRead> Rest for ZlibDecoder<R> {
+    fn is_at_end(&mut self) -> io::Result<bool> {
+        Ok(self.get_mut().fill_buf()?.is_empty())
+    }
+}
+
+impl<R: AsyncBufRead + Unpin> Rest for Now<BrotliDecoder<R>> {
+    fn is_at_end(&mut self) -> io::Result<bool> {
+        let source = Pin::new(self.0.get_mut());
+        match source.poll_fill_buf(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(rest) => Ok(rest?.is_empty()),
+            Poll::Pending => Err(Why::Failed.into()),
+        }
     }
 }
 

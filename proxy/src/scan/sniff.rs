@@ -22,9 +22,8 @@ pub(super) enum Sniff {
 }
 
 /// Formats that aren't opened: what they begin with.
-const CLOSED: [(&[u8], &str); 10] = [
+const CLOSED: [(&[u8], &str); 9] = [
     (b"\xfd7zXZ\0", "xz"),
-    (b"BZh", "bzip2"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "rar"),
     (b"\x04\x22\x4d\x18", "lz4"),
@@ -47,11 +46,11 @@ impl Sniff {
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => return Self::Zip,
             [0xfe, 0xff, ..] => return Self::Utf16 { big: true },
             [0xff, 0xfe, ..] => return Self::Utf16 { big: false },
-            // The block size, then the magic number of a block or of the end.
+            // The size of blocks, then the magic number of a block or of the end.
             [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]
-                if !rest.starts_with(b"1AY&SY") && !rest.starts_with(b"\x17\x72\x45\x38\x50\x90") =>
+                if rest.starts_with(b"1AY&SY") || rest.starts_with(b"\x17\x72\x45\x38\x50\x90") =>
             {
-                return Self::Other;
+                return Self::Closed("bzip2");
             }
             _ => {}
         }

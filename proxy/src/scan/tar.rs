@@ -70,6 +70,7 @@ pub(super) fn read(
             }
             kind => {
                 let name = ahead.name.take().unwrap_or_else(|| name(&block));
+                walker.name(place, name.as_bytes())?;
                 let member = place.member(&name);
                 match kind {
                     // Links, devices, directories and pipes have no content.
@@ -144,7 +145,8 @@ pub(super) fn is_header(block: &[u8]) -> bool {
         }
     };
     let found: u64 = block.iter().enumerate().map(|(at, b)| sum(at, *b)).sum();
-    found == expected && block[0] != 0
+    // A block of zeros has none.
+    found == expected
 }
 
 /// A number of a header: octal digits, or GNU's form for large ones.
@@ -196,18 +198,21 @@ fn read_most(content: &mut dyn Read) -> Result<Vec<u8>, Why> {
 /// Reads `LENGTH KEY=VALUE\n` records.
 fn pax(records: &[u8], ahead: &mut Ahead) -> Result<(), Why> {
     let mut rest = records;
-    while !rest.is_empty() && rest[0] != 0 {
+    while rest.first().is_some_and(|b| *b != 0) {
         let space = rest.iter().position(|b| *b == b' ').ok_or(BROKEN)?;
-        let length = str::from_utf8(&rest[..space])
+        let (digits, _) = rest.split_at_checked(space).ok_or(BROKEN)?;
+        let length = str::from_utf8(digits)
             .ok()
-            .and_then(|l| l.parse::<usize>().ok());
-        let length = length
-            .filter(|l| *l > space + 1 && *l <= rest.len())
+            .and_then(|l| l.parse().ok())
             .ok_or(BROKEN)?;
-        let (record, behind) = rest.split_at(length);
-        let record = record[space + 1..].strip_suffix(b"\n").ok_or(BROKEN)?;
+        let (record, behind) = rest.split_at_checked(length).ok_or(BROKEN)?;
+        let record = record
+            .get(space + 1..)
+            .and_then(|r| r.strip_suffix(b"\n"))
+            .ok_or(BROKEN)?;
         let equals = record.iter().position(|b| *b == b'=').ok_or(BROKEN)?;
-        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        let (key, value) = record.split_at_checked(equals).ok_or(BROKEN)?;
+        let value = value.get(1..).unwrap_or_default();
         match key {
             b"path" => ahead.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"size" => {

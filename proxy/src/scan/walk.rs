@@ -172,9 +172,13 @@ impl<'a> Walker<'a> {
 
     /// Searches somebody's data, whatever it is.
     pub(super) fn content(&mut self, place: &Place, depth: Depth, mut source: Source<'_>) -> Result<(), Why> {
-        let head = head(&mut source)?;
+        let (head, read) = read_most(&mut source, HEAD as u64 - 1);
         let sniff = Sniff::of(&head);
-        let mut source: Source<'_> = Box::new(Cursor::new(head).chain(source));
+        let head = Cursor::new(head);
+        let mut source: Source<'_> = match read {
+            Ok(()) => Box::new(head.chain(source)),
+            Err(why) => Box::new(head.chain(Failed(Some(why)))),
+        };
         match sniff {
             Sniff::Gzip => self.coded(place, depth, Coding::Gzip, source),
             Sniff::Zstd => self.coded(place, depth, Coding::Zstd, source),
@@ -210,7 +214,11 @@ impl<'a> Walker<'a> {
 
     fn json(&mut self, place: &Place, depth: Depth, mut source: Source<'_>, strict: bool) -> Result<(), Why> {
         let most = self.limits().whole;
-        let whole = read_most(&mut source, most)?;
+        let (whole, read) = read_most(&mut source, most);
+        if let Err(why) = read {
+            self.text(place, &mut &whole[..])?;
+            return Err(why);
+        }
         if whole.len() as u64 > most {
             self.text(place, &mut Cursor::new(whole).chain(source))?;
             return if strict { Err(Why::TooLarge(most)) } else { Ok(()) };
@@ -257,10 +265,9 @@ impl<'a> Walker<'a> {
         let most = self.limits().whole;
         let mut flat = Flat::new(&mut self.collector, detectors, place, most);
         for pair in whole.split(|b| *b == b'&').filter(|p| !p.is_empty()) {
-            let (name, value) = match pair.iter().position(|b| *b == b'=') {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, &b""[..]),
-            };
+            let mut halves = pair.splitn(2, |b| *b == b'=');
+            let name = halves.next().unwrap_or_default();
+            let value = halves.next().unwrap_or_default();
             let name = String::from_utf8_lossy(&text::form_decoded(name)).into_owned();
             flat.value(&name, &name, &text::form_decoded(value));
         }
@@ -280,12 +287,19 @@ impl<'a> Walker<'a> {
     /// Reads all of something that has to be read whole. What is longer is searched as text.
     pub(super) fn read_whole(&mut self, source: &mut dyn Read) -> Result<Vec<u8>, Why> {
         let most = self.limits().whole;
-        let whole = read_most(source, most)?;
-        if whole.len() as u64 > most {
-            self.text(&Place::default(), &mut Cursor::new(whole).chain(source))?;
-            return Err(Why::TooLarge(most));
-        }
-        Ok(whole)
+        let (whole, read) = read_most(source, most);
+        let why = match read {
+            Ok(()) if whole.len() as u64 <= most => return Ok(whole),
+            Ok(()) => Why::TooLarge(most),
+            Err(why) => why,
+        };
+        self.text(&Place::default(), &mut Cursor::new(whole).chain(source))?;
+        Err(why)
+    }
+
+    /// Searches the name of a member of this archive.
+    pub(super) fn name(&mut self, archive: &Place, mut name: &[u8]) -> Result<(), Why> {
+        self.text(&archive.path("name of a member"), &mut name)
     }
 
     /// Searches something as text, or as bytes.
@@ -322,14 +336,21 @@ fn within(depth: u8, limits: &Limits) -> Result<(), Why> {
     }
 }
 
-/// The first bytes of something.
-fn head(source: &mut dyn Read) -> Result<Vec<u8>, Why> {
-    read_most(source, HEAD as u64 - 1)
+/// Reads at most so many bytes, and one more where there is one; up to an error, where there is one.
+fn read_most(source: &mut dyn Read, most: u64) -> (Vec<u8>, Result<(), Why>) {
+    let mut bytes = Vec::new();
+    let read = source.take(most + 1).read_to_end(&mut bytes);
+    (bytes, read.map(|_| ()).map_err(Why::from))
 }
 
-/// Reads at most so many bytes, and one more where there is one.
-fn read_most(source: &mut dyn Read, most: u64) -> Result<Vec<u8>, Why> {
-    let mut bytes = Vec::new();
-    source.take(most + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// What is read in the place of something that failed before.
+struct Failed(Option<Why>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0.take() {
+            Some(why) => Err(why.into()),
+            None => Ok(0),
+        }
+    }
 }

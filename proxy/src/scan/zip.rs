@@ -60,8 +60,7 @@ pub(super) fn read(
         Ok(directory) => directory,
         Err(why) => {
             // What isn't packed is found all the same.
-            file.seek(SeekFrom::Start(0))?;
-            walker.text(place, file)?;
+            raw(walker, place, file, 0..u64::MAX)?;
             return Err(why);
         }
     };
@@ -73,6 +72,7 @@ pub(super) fn read(
         if walker.budget.is_spent() {
             return walker.budget.member();
         }
+        walker.name(place, entry.name().as_bytes())?;
         let name = place.member(&entry.name());
         let searched = member(walker, &name, depth, file, entry);
         walker.note(&name, searched);
@@ -122,7 +122,7 @@ fn gap(
         if read == 0 {
             break;
         }
-        last.extend_from_slice(&piece[..read]);
+        last.extend_from_slice(piece.get(..read).unwrap_or_default());
         if memmem::find(&last, MEMBER).is_some() {
             return Err(AMBIGUOUS);
         }

@@ -220,6 +220,8 @@ POST https://iam.googleapis.com/v1/projects/-/serviceAccounts/ci@acme-dev.iam.gs
   iam.projects.serviceAccounts.keys.create iam v1 | projects/acme-dev/serviceAccounts/ci@acme-dev.iam.gserviceaccount.com project=acme-dev kind=keys below | change iam returns-credentials
 POST https://iam.googleapis.com/v1/projects/acme-dev/serviceAccounts/root%40acme-prod.iam.gserviceaccount.com/keys
   iam.projects.serviceAccounts.keys.create iam v1 | projects/acme-prod/serviceAccounts/root@acme-prod.iam.gserviceaccount.com project=acme-prod kind=keys below | change iam returns-credentials
+POST https://iam.googleapis.com/v1/projects/acme-dev/serviceAccounts/root@Acme-Prod.IAM.GServiceAccount.com/keys
+  iam.projects.serviceAccounts.keys.create iam v1 | projects/acme-prod/serviceAccounts/root@Acme-Prod.IAM.GServiceAccount.com project=acme-prod kind=keys below | change iam returns-credentials
 GET https://iam.googleapis.com/v1/projects/-/serviceAccounts/1234-compute@developer.gserviceaccount.com
   iam.projects.serviceAccounts.get iam v1 | projects/-/serviceAccounts/1234-compute@developer.gserviceaccount.com project=- kind=serviceAccounts id=1234-compute@developer.gserviceaccount.com | read iam
 GET https://iam.googleapis.com/v1/projects/-/serviceAccounts/ci@acme.example.com.iam.gserviceaccount.com
@@ -486,6 +488,12 @@ POST https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets?secretId=
   unlisted UNSAFE_RESOURCE_NAME
 GET https://storage.googleapis.com/storage/v1/b/reports%5Cfolders
   unlisted UNSAFE_RESOURCE_NAME
+GET https://www.googleapis.com/drive/v3/changes/STARTPAGETOKEN
+  unlisted METHOD_NOT_IN_CATALOG
+GET https://www.googleapis.com/drive/v2/changes/startpagetoken
+  drive.changes.get drive v2 | changes/startpagetoken kind=changes id=startpagetoken | read ?? drive.changes.getStartPageToken drive v2 | changes kind=changes | read
+GET https://secretmanager.googleapis.com/V1/projects/acme-dev/secrets/db
+  unlisted METHOD_NOT_IN_CATALOG
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%2Fversions
   secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db%2Fversions project=acme-dev kind=secrets id=db%2Fversions | read ?? secretmanager.projects.secrets.versions.list secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=versions | read
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db%5Cversions

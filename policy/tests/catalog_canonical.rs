@@ -108,7 +108,7 @@ fn queries() {
             "/x",
         ),
         ("/x?callback=f&$callback=g&%24ct=text/html&$ct=x", "/x"),
-        ("/x?ct=1", "/x?ct=1"),
+        ("/x?ct=1", "/x"),
         ("/x?alt=json", "/x?alt=json"),
         (
             "/x?%24alt=json%3Benum-encoding%3Dint",

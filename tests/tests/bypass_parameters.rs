@@ -59,6 +59,7 @@ async fn system_parameters_by_one_table() -> Result<()> {
         ("?%2524httpMethod=DELETE", "400 PATH_DOUBLE_ENCODING", None),
         ("?callback=f", "200", Some("")),
         ("?$callback=f&projection=full", "200", Some("?projection=full")),
+        ("?ct=text/plain", "200", Some("")),
         ("?$ct=text/plain", "200", Some("")),
         ("?%24ct=text/plain", "200", Some("")),
         (

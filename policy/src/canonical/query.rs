@@ -48,7 +48,7 @@ const SYSTEM: &[(&str, bool, Action)] = &[
     ("apikey", false, Action::Strip),
     ("api_key", false, Action::Strip),
     ("callback", true, Action::Strip),
-    ("ct", false, Action::Strip),
+    ("ct", true, Action::Strip),
     ("fields", false, Action::Keep),
     ("prettyprint", false, Action::Keep),
     ("pp", false, Action::Keep),

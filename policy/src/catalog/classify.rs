@@ -162,7 +162,7 @@ impl Search<'_> {
                 return;
             }
             if !session && verb != Some(row.verb) {
-                self.other_verb = true;
+                self.other_verb |= !hit.by_case;
             } else if custom.is_some() && catalog.may_be_custom_verb(row) {
                 self.custom_verb = custom;
             } else {
@@ -172,6 +172,10 @@ impl Search<'_> {
     }
 
     fn finish(mut self, host: Host<'_>) -> Result<Classified, Unlisted> {
+        // A literal in another case is a second reading for servers that mind none, and no first one.
+        if self.found.iter().all(|f| f.hit.by_case) {
+            self.found.clear();
+        }
         if self.found.len() > 1 {
             self.drop_less_specific();
         }
@@ -224,7 +228,7 @@ impl Search<'_> {
                 .collect();
             // What goes on behind a run of segments says more than what ends with it.
             ranks.push(u8::MAX);
-            (ranks, f.hit.row, f.hit.loose)
+            (f.hit.by_case, ranks, f.hit.row, f.hit.loose)
         };
         self.found.sort_by_cached_key(rank);
         // The same template, found strictly and by its escapes.

@@ -3,8 +3,9 @@
 /// The project that owns a service account, where its address tells:
 /// `x@PROJECT.iam.gserviceaccount.com`, `x@NAME.DOMAIN.iam.gserviceaccount.com` (project `DOMAIN:NAME`), and
 /// `PROJECT@appspot.gserviceaccount.com`. Google's own agents and default accounts tell only a number, or
-/// nothing: `None`.
+/// nothing: `None`. Domains are compared without case, and projects have no capital letters.
 pub(super) fn project_of(address: &str) -> Option<String> {
+    let address = address.to_ascii_lowercase();
     let (local, domain) = address.split_once('@')?;
     let project = match domain.strip_suffix(".iam.gserviceaccount.com") {
         Some(project) => project,

@@ -31,7 +31,8 @@
 //! that may only `versions.access` need not also be allowed `versions.get`, although `/versions/*` fits
 //! `/versions/1:access`. A template with `:verb` likewise comes before all without. Where neither is more specific, or where an escape such as `%3A` leaves open
 //! what Google would see, all readings are kept: [`Classified::also`] must be allowed as well. So it is with a slash
-//! that is encoded in a name: what stands there when it splits the path is decided too.
+//! that is encoded in a name: what stands there when it splits the path is decided too; and with a name that is a
+//! literal of another method in another case.
 
 mod additions;
 mod classify;

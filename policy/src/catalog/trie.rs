@@ -55,8 +55,10 @@ pub(super) struct Hit {
     pub(super) row: u32,
     /// Segments that `**` took; 1 where the template has none.
     pub(super) rest: u16,
-    /// Whether an escape had to be read as the character it stands for.
+    /// Whether an escape had to be read as the character it stands for, or a literal in another case.
     pub(super) loose: bool,
+    /// Whether a literal had to be read in another case.
+    pub(super) by_case: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +107,8 @@ impl EdgeKey {
 #[derive(Debug, Default)]
 pub(super) struct Trie {
     symbols: FxHashMap<&'static str, Symbol>,
+    /// Symbols by their text in lower case.
+    folded: FxHashMap<String, smallvec::SmallVec<[Symbol; 1]>>,
     texts: Vec<&'static str>,
     nodes: Vec<Node>,
     edges: FxHashMap<EdgeKey, NodeId>,
@@ -183,6 +187,7 @@ impl Trie {
                     row: 0,
                     rest: 1,
                     loose: false,
+                    by_case: false,
                 },
                 found,
             );
@@ -206,6 +211,15 @@ impl Trie {
             && let Some(next) = self.literal(node, &decoded)
         {
             self.step(next, path, at + 1, loose, found);
+        }
+        let by_case = Hit {
+            by_case: true,
+            ..loose
+        };
+        for symbol in self.in_other_case(segment) {
+            if let Some(next) = self.edges.get(&EdgeKey::new(node, Edge::Literal, symbol)) {
+                self.step(*next, path, at + 1, by_case, found);
+            }
         }
         if here.variable != NONE {
             self.step(here.variable, path, at + 1, hit, found);
@@ -315,6 +329,7 @@ impl Trie {
     /// Bytes of memory, nearly.
     pub(super) fn heap_bytes(&self) -> usize {
         self.symbols.capacity() * 25
+            + self.folded.capacity() * 64
             + self.nodes.capacity() * size_of::<Node>()
             + self.edges.capacity() * (size_of::<(EdgeKey, NodeId)>() + 1)
             + self.elements.capacity() * size_of::<Element>()
@@ -327,12 +342,27 @@ impl Trie {
             .copied()
     }
 
+    /// Literals that differ from a segment in case alone.
+    fn in_other_case(&self, segment: &str) -> impl Iterator<Item = Symbol> + '_ {
+        let own = self.symbols.get(segment).copied();
+        let folded = match segment.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => self.folded.get(&segment.to_ascii_lowercase()),
+            false => self.folded.get(segment),
+        };
+        let alike = folded.into_iter().flatten().copied();
+        alike.filter(move |symbol| Some(*symbol) != own)
+    }
+
     fn intern(&mut self, text: &'static str) -> Option<Symbol> {
         if let Some(symbol) = self.symbols.get(text) {
             return Some(*symbol);
         }
         let symbol = Symbol::try_from(self.texts.len()).ok().filter(|s| *s < 1 << 30)?;
         self.symbols.insert(text, symbol);
+        self.folded
+            .entry(text.to_ascii_lowercase())
+            .or_default()
+            .push(symbol);
         self.texts.push(text);
         Some(symbol)
     }

@@ -33,9 +33,6 @@ struct Outcome {
     lax: usize,
     /// Those of them that are not refused.
     lax_taken: usize,
-    /// Those of them that differ from the plain URL in the case of a literal, where another method has a variable: by
-    /// Google's rules they are that method, and a server that ignores case is no part of them.
-    by_case: usize,
     /// Requests with several readings, all of which were denied and held one by one.
     several: usize,
     /// What should not be: kind, and the first examples of it.
@@ -71,7 +68,6 @@ impl Outcome {
         self.refused += other.refused;
         self.lax += other.lax;
         self.lax_taken += other.lax_taken;
-        self.by_case += other.by_case;
         self.several += other.several;
         for (kind, (count, examples)) in other.faults {
             let all = self.faults.entry(kind).or_default();
@@ -141,14 +137,7 @@ fn mutations(outcome: &mut Outcome, plain: &Plain<'_>, elsewhere: &PolicySet, re
         let calls = judge::readings(&found);
         let passes = |set| judge::effect(set, &calls) == Effect::Allow;
         if passes(&all_but) || passes(elsewhere) {
-            let case_only = mutation.url.target != plain.url.target
-                && mutation.url.target.eq_ignore_ascii_case(&plain.url.target)
-                && found.call.method != plain.method.id;
-            if case_only {
-                outcome.by_case += 1;
-            } else {
-                outcome.fault(mutation.kind, &mutation.url, plain, Some(&found));
-            }
+            outcome.fault(mutation.kind, &mutation.url, plain, Some(&found));
         }
         several(outcome, &mutation.url, plain, &found);
     }
@@ -250,14 +239,13 @@ fn no_form_of_a_url_is_less_restricted_than_the_plain_one() {
     );
     println!(
         "differential: {} methods, {} aliases, {} mutations, {} refused, {} of {} that a lax server takes for the \
-         plain URL refused, {} another method by case, {} with several readings, {} less restricted",
+         plain URL refused, {} with several readings, {} less restricted",
         outcome.methods,
         outcome.aliases,
         outcome.mutations,
         outcome.refused,
         outcome.lax - outcome.lax_taken,
         outcome.lax,
-        outcome.by_case,
         outcome.several,
         outcome.fault_count()
     );

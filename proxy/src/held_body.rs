@@ -10,7 +10,7 @@ use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use crate::{budget::Account, refusal::Refusal};
+use crate::{body::BoxError, budget::Account, coding::CodingError, fault::find, refusal::Refusal};
 
 /// What a held call takes at least: its connection has buffers too.
 const LEAST: usize = 16 * 1024;
@@ -38,6 +38,9 @@ pub enum NotCollected {
     /// It did not come in time.
     #[error("the request's body did not arrive within {} s", .0.as_secs())]
     TooSlow(Duration),
+    /// It is coded, and cannot be decoded.
+    #[error("the request's body cannot be read: {0}")]
+    Coding(CodingError),
     /// It broke off.
     #[error("the request's body broke off: {0}")]
     BrokeOff(String),
@@ -60,7 +63,16 @@ impl NotCollected {
                 "BODY_TOO_SLOW",
                 message,
             ),
+            Self::Coding(error) => Refusal::invalid(error.reason(), message),
             Self::BrokeOff(_) => Refusal::invalid("BODY_BROKE_OFF", message),
+        }
+    }
+
+    /// Why a body was not collected that failed.
+    pub(crate) fn failed(error: BoxError) -> Self {
+        match find::<CodingError>(error.as_ref()) {
+            Some(coding) => Self::Coding(coding.clone()),
+            None => Self::BrokeOff(error.to_string()),
         }
     }
 }
@@ -77,7 +89,7 @@ pub(crate) async fn collect<B>(
 ) -> Result<Bytes, NotCollected>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     match tokio::time::timeout(within, read(body, cap, account)).await {
         Ok(read) => read,
@@ -88,13 +100,13 @@ where
 async fn read<B>(mut body: B, cap: usize, account: &Account) -> Result<Bytes, NotCollected>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     let mut room = LEAST.min(cap);
     let mut length = 0;
     let mut kept = account.try_take(room).map(|taken| (Vec::new(), taken));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| NotCollected::BrokeOff(e.to_string()))?;
+        let frame = frame.map_err(|e| NotCollected::failed(e.into()))?;
         let Some(data) = frame.data_ref() else { continue };
         length += data.len();
         if length > cap {

@@ -638,6 +638,7 @@ async fn forward(
             };
             answer::pass_on(answer, outcome, reading, way).await
         }
+        Err(EgressError::Body(refusal)) => failed(outcome, *refusal, wire),
         Err(error) => {
             let (http, status) = match (&error, within) {
                 (EgressError::Timeout { .. }, Within::Deadline(_)) => {

@@ -15,6 +15,7 @@ pub mod coding;
 pub mod config;
 pub mod credential;
 pub mod egress;
+mod fault;
 mod files;
 pub mod gate;
 pub mod grpc;

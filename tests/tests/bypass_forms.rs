@@ -290,12 +290,12 @@ async fn codings_hide_nothing_from_bodies_that_are_read() -> Result<()> {
                 "400 CODING_UNKNOWN",
                 &[],
             ),
-            patch("not what it says", "gzip", sharing, "400 BODY_BROKE_OFF", &[]),
+            patch("not what it says", "gzip", sharing, "400 CODING_BROKEN", &[]),
             patch(
                 "one coding less than it says",
                 "gzip, gzip",
                 &gzip(sharing)?,
-                "400 BODY_BROKE_OFF",
+                "400 CODING_BROKEN",
                 &[],
             ),
             patch(
@@ -312,7 +312,7 @@ async fn codings_hide_nothing_from_bodies_that_are_read() -> Result<()> {
                 "400 CODING_TOO_OFTEN",
                 &[],
             ),
-            patch("a bomb", "gzip, gzip", &bomb, "400 BODY_BROKE_OFF", &[]),
+            patch("a bomb", "gzip, gzip", &bomb, "400 CODING_EXPANDS", &[]),
         ])
         .await
 }

@@ -158,7 +158,7 @@ async fn the_object_is_found_wherever_it_is_named_and_must_be_one() -> Result<()
             multipart,
             RELATED,
             related(r#"{"name":"a"}"#, "x") + "\r\n--b\r\n\r\n",
-            (502, "UPSTREAM_BROKE_OFF"),
+            (400, "MULTIPART_EPILOGUE"),
         ),
         (
             "a start that names what is kept",

@@ -22,6 +22,8 @@ pub use pool::{Pool, UpstreamBody};
 use crate::{
     body::RequestBody,
     credential::Credential,
+    fault::{Fault, Told},
+    refusal::Refusal,
     spool::{OutcomeRoom, Receipt},
 };
 
@@ -44,6 +46,10 @@ pub enum EgressError {
         /// Why.
         reason: String,
     },
+    /// The request's body did not reach its end, and that is the agent's doing. Whether the call was executed is
+    /// unknown.
+    #[error("{}", .0.message)]
+    Body(Box<Refusal>),
     /// No answer in time.
     #[error("{host} did not answer within {seconds} s")]
     Timeout {
@@ -60,6 +66,7 @@ impl EgressError {
         match self {
             Self::Connect { .. } => "UPSTREAM_UNREACHABLE",
             Self::Exchange { .. } => "UPSTREAM_BROKE_OFF",
+            Self::Body(refusal) => refusal.reason,
             Self::Timeout { .. } => "UPSTREAM_TIMEOUT",
         }
     }
@@ -69,7 +76,8 @@ impl EgressError {
 #[derive(Debug)]
 pub struct Outbound {
     host: Arc<str>,
-    request: Request<RequestBody>,
+    request: Request<Told>,
+    fault: Option<Fault>,
     http2: bool,
 }
 
@@ -126,6 +134,7 @@ impl Outbound {
         {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        let (body, fault) = Told::new(body);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -134,6 +143,7 @@ impl Outbound {
             Self {
                 host: Arc::from(target.host()),
                 request,
+                fault,
                 http2,
             },
             receipt.into_room(),
@@ -174,19 +184,31 @@ impl Egress {
         outbound: Outbound,
         within: Within,
     ) -> Result<Response<UpstreamBody>, EgressError> {
-        let Outbound { host, request, http2 } = outbound;
+        let Outbound {
+            host,
+            request,
+            fault,
+            http2,
+        } = outbound;
+        let sending = self.pool.send(&host, request, http2);
         let limit = match within {
-            Within::Usual => self.answer_within,
-            Within::Deadline(left) => left,
-            Within::AsLongAsItTakes => return self.pool.send(&host, request, http2).await,
+            Within::Usual => Some(self.answer_within),
+            Within::Deadline(left) => Some(left),
+            Within::AsLongAsItTakes => None,
         };
-        match tokio::time::timeout(limit, self.pool.send(&host, request, http2)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(EgressError::Timeout {
-                host: host.to_string(),
-                seconds: limit.as_secs(),
+        let answered = match limit {
+            None => sending.await,
+            Some(limit) => tokio::time::timeout(limit, sending).await.unwrap_or_else(|_| {
+                Err(EgressError::Timeout {
+                    host: host.to_string(),
+                    seconds: limit.as_secs(),
+                })
             }),
-        }
+        };
+        answered.map_err(|error| match fault.and_then(|fault| fault.refusal()) {
+            Some(refusal) => EgressError::Body(Box::new(refusal)),
+            None => error,
+        })
     }
 
     /// Exchanges a source token for that of an impersonated service account (IAM Credentials API,
@@ -199,6 +221,7 @@ impl Egress {
         host: &str,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, EgressError> {
+        let request = request.map(|body| Told::new(body).0);
         self.pool.send(&Arc::from(host), request, false).await
     }
 }

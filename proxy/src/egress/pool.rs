@@ -31,10 +31,7 @@ use super::{
     EgressError,
     dial::{Connection, Dialer},
 };
-use crate::{
-    body::{BoxError, RequestBody},
-    inflight::Watch,
-};
+use crate::{body::BoxError, fault::Told, inflight::Watch};
 
 /// Idle HTTP/1.1 connections kept for a host, and for how long.
 const MAX_IDLE: usize = 256;
@@ -63,13 +60,13 @@ struct Host {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    sender: http1::SendRequest<Told>,
     since: Instant,
 }
 
 #[derive(Debug, Clone)]
 struct Shared {
-    sender: http2::SendRequest<RequestBody>,
+    sender: http2::SendRequest<Told>,
     calls: Arc<AtomicUsize>,
 }
 
@@ -83,7 +80,7 @@ impl Host {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_idle(&self) -> Option<http1::SendRequest<Told>> {
         let mut idle = self.idle();
         // The youngest first: the old ones then get old enough to be dropped.
         while let Some(last) = idle.pop_back() {
@@ -94,7 +91,7 @@ impl Host {
         None
     }
 
-    fn put_idle(&self, sender: http1::SendRequest<RequestBody>) {
+    fn put_idle(&self, sender: http1::SendRequest<Told>) {
         let mut idle = self.idle();
         while idle.len() >= MAX_IDLE || idle.front().is_some_and(|f| f.since.elapsed() >= IDLE_FOR) {
             idle.pop_front();
@@ -213,7 +210,7 @@ impl Pool {
     pub(super) async fn send(
         &self,
         name: &Arc<str>,
-        mut request: Request<RequestBody>,
+        mut request: Request<Told>,
         http2: bool,
     ) -> Result<Response<UpstreamBody>, EgressError> {
         let host = self.host(name);
@@ -277,7 +274,7 @@ impl Pool {
         &self,
         host: &Arc<Host>,
         io: I,
-        request: Request<RequestBody>,
+        request: Request<Told>,
     ) -> Result<Response<UpstreamBody>, String>
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -314,7 +311,7 @@ impl Pool {
         &self,
         host: &Arc<Host>,
         io: I,
-        request: Request<RequestBody>,
+        request: Request<Told>,
     ) -> Result<Response<Incoming>, String>
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -332,13 +329,13 @@ impl Pool {
     }
 }
 
-type Unsent = (Option<Request<RequestBody>>, String);
+type Unsent = (Option<Request<Told>>, String);
 
 /// One exchange over HTTP/1.1; the connection goes (back) to the pool when the answer was read.
 async fn exchange(
     host: &Arc<Host>,
-    mut sender: http1::SendRequest<RequestBody>,
-    mut request: Request<RequestBody>,
+    mut sender: http1::SendRequest<Told>,
+    mut request: Request<Told>,
 ) -> Result<Response<Incoming>, Unsent> {
     // HTTP/1.1 wants origin-form; the Host header carries the authority.
     let origin = request.uri().path_and_query().cloned().map(Uri::from);

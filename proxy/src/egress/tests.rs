@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Dialer, Pool, RouteTransport, UpstreamBody, UpstreamRoute, pool::CALLS_PER_CONNECTION};
-use crate::body::RequestBody;
+use crate::{body::RequestBody, fault::Told};
 
 const HOST: &str = "storage.googleapis.com";
 const SOON: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ async fn upstream() -> (Arc<Seen>, Pool) {
 
 async fn get(pool: &Pool, path: &str) -> Response<UpstreamBody> {
     let request = Request::get(format!("https://{HOST}{path}"))
-        .body(RequestBody::Whole(None))
+        .body(Told::new(RequestBody::Whole(None)).0)
         .unwrap();
     tokio::time::timeout(SOON, pool.send(&Arc::from(HOST), request, false))
         .await

@@ -309,13 +309,29 @@ struct Later<B> {
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-enum StreamError {
+pub(crate) enum StreamError {
+    /// A message cannot be taken out of its frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// A message does not say clearly what it names.
     #[error(transparent)]
     Message(#[from] Ungrpc),
+    /// It names something else than was decided.
     #[error("a later message of the stream names another resource than the first")]
     OtherResource,
+}
+
+impl StreamError {
+    /// The reason as a stable code.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Frame(FrameError::BrokeOff(_)) => "BODY_BROKE_OFF",
+            Self::Frame(FrameError::NoRoom(_)) => "MESSAGES_EXHAUSTED",
+            Self::Frame(_) => "GRPC_MALFORMED",
+            Self::Message(error) => error.reason(),
+            Self::OtherResource => "GRPC_STREAM_NAMES_ANOTHER_RESOURCE",
+        }
+    }
 }
 
 impl<B> Later<B>

@@ -32,6 +32,7 @@ pub use self::{
     stream::Passing,
 };
 use crate::{
+    body::BoxError,
     budget::{Account, Budget, Taken},
     held_body::NotCollected,
 };
@@ -125,7 +126,7 @@ impl Keeper {
     pub async fn keep<B>(&self, body: B, agent: &str) -> Result<Kept, NotCollected>
     where
         B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let account = self.memory.account(agent);
         let mut keeping = Keeping {
@@ -183,14 +184,14 @@ impl Keeping<'_> {
     async fn read<B>(&mut self, mut body: B, largest: usize) -> Result<u64, NotCollected>
     where
         B: Body<Data = Bytes> + Unpin,
-        B::Error: std::fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let begun = Instant::now();
         let mut allowed = self.within;
         let mut length: u64 = 0;
         loop {
             let frame = match tokio::time::timeout_at(begun + allowed, body.frame()).await {
-                Ok(Some(frame)) => frame.map_err(|e| NotCollected::BrokeOff(e.to_string()))?,
+                Ok(Some(frame)) => frame.map_err(|e| NotCollected::failed(e.into()))?,
                 Ok(None) => return Ok(length),
                 Err(_) => {
                     self.refused()?;

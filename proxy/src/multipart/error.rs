@@ -1,6 +1,7 @@
 //! Why a multipart body is refused.
 
 use super::fields::FieldError;
+use crate::coding::CodingError;
 
 /// The way in which two readers could differ about a multipart body, or the cap that it is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,9 @@ pub enum MultipartError {
     /// Over the cap.
     #[error("the metadata of the upload takes more than {0} bytes")]
     MetadataTooLarge(usize),
+    /// The body is coded, and cannot be decoded.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
     /// The body did not arrive whole.
     #[error("the request's body broke off: {0}")]
     BrokeOff(String),
@@ -99,6 +103,7 @@ impl MultipartError {
             Self::MetadataNotJson => "UPLOAD_METADATA_NOT_JSON",
             Self::MetadataRepeats(_) => "UPLOAD_METADATA_REPEATS",
             Self::MetadataTooLarge(_) => "UPLOAD_METADATA_TOO_LARGE",
+            Self::Coding(error) => error.reason(),
             Self::BrokeOff(_) => "BODY_BROKE_OFF",
         }
     }

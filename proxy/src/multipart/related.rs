@@ -20,7 +20,7 @@ use super::{
     boundary::{delimiters, of_content, unguessable},
     json, parse,
 };
-use crate::body::BoxError;
+use crate::{body::BoxError, coding::CodingError, fault::find};
 
 /// The largest metadata that is read.
 pub const MAX_METADATA: usize = 1024 * 1024;
@@ -361,7 +361,11 @@ fn json_type(headers: &HeaderMap) -> Result<(), MultipartError> {
 }
 
 fn broke_off(error: impl Into<BoxError>) -> MultipartError {
-    MultipartError::BrokeOff(error.into().to_string())
+    let error = error.into();
+    match find::<CodingError>(error.as_ref()) {
+        Some(coding) => MultipartError::Coding(coding.clone()),
+        None => MultipartError::BrokeOff(error.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use turnpike_policy::{
 };
 
 use crate::{
-    body::RequestBody,
+    body::{BoxError, RequestBody},
     coding::{self, Caps, CodingError},
     egress::Canonical,
     grpc::{self, GrpcCall, is_grpc},
@@ -239,7 +239,7 @@ fn forget_xml(canonical: &mut Canonical) {
 async fn collected<B>(gateway: &Gateway, record: &CallRecord, body: B, cap: usize) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
+    B::Error: Into<BoxError>,
 {
     let agent = record.caller.as_ref().map(|c| c.name()).unwrap_or_default();
     let account = gateway.limits.read.account(&agent);

@@ -96,11 +96,7 @@ fn decided(set: &PolicySet, agent: &RecordedAgent, calls: &[Call]) -> Effect {
         session: String::new(),
         pod: None,
     };
-    let facts = Facts {
-        caller: &caller,
-        calls,
-        now: Timestamp::UNIX_EPOCH,
-    };
+    let facts = Facts::of(&caller, calls, Timestamp::UNIX_EPOCH);
     decide(set, &facts).verdict.effect()
 }
 

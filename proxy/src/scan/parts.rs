@@ -1,9 +1,8 @@
 //! Multipart bodies: the metadata and the media of an upload, and the calls of a batch.
 
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Read};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, header};
 
 use super::{
     Subject,
@@ -42,7 +41,7 @@ pub(super) fn multipart(
         source,
     };
     let mut number = 0;
-    while let Some(headers) = parts.part()? {
+    while parts.part()? {
         number += 1;
         let mut part = Part {
             parts: &mut parts,
@@ -61,7 +60,8 @@ pub(super) fn multipart(
             ),
             _ => {
                 let place = Place::of(subject.name.as_deref().or(Some("media")));
-                let searched = media(walker, &place, &headers, &mut part);
+                let media = Box::new(BufReader::new(&mut part));
+                let searched = walker.content(&place, Depth::default(), media);
                 (place, searched)
             }
         };
@@ -72,39 +72,6 @@ pub(super) fn multipart(
 }
 
 const BROKEN: Why = Why::Broken("multipart body");
-
-/// Searches the media of an upload.
-fn media(
-    walker: &mut Walker<'_>,
-    place: &Place,
-    headers: &HeaderMap,
-    part: &mut Part<'_, '_>,
-) -> Result<(), Why> {
-    let plain = |value: &[u8]| {
-        matches!(
-            value.to_ascii_lowercase().as_slice(),
-            b"binary" | b"7bit" | b"8bit"
-        )
-    };
-    let encoding = headers.get("content-transfer-encoding");
-    if encoding.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"base64")) {
-        let whole = walker.read_whole(part)?;
-        let decoded = super::flat::base64(&whole).ok_or(BROKEN)?;
-        return walker.content(place, Depth::default(), Box::new(Cursor::new(decoded)));
-    }
-    if let Some(other) = encoding.filter(|value| !plain(value.as_bytes())) {
-        let name = String::from_utf8_lossy(other.as_bytes())
-            .chars()
-            .take(32)
-            .collect();
-        walker.text(place, part)?;
-        return Err(Why::Coding(name));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Why::Coding("of a part".to_owned()));
-    }
-    walker.content(place, Depth::default(), Box::new(BufReader::new(part)))
-}
 
 /// Searches a call of a batch: the request line and the headers as text, then the body.
 fn call(walker: &mut Walker<'_>, place: &Place, part: &mut Part<'_, '_>) -> Result<(), Why> {
@@ -125,12 +92,12 @@ struct Parts<'r> {
 }
 
 impl Parts<'_> {
-    /// Goes on to the next part, from the end of the last; `None` behind the final delimiter.
-    fn part(&mut self) -> Result<Option<HeaderMap>, Why> {
+    /// Goes on to the next part, from the end of the last; `false` behind the final delimiter.
+    fn part(&mut self) -> Result<bool, Why> {
         match self.event()? {
-            Some(Event::Part(headers)) => Ok(Some(headers)),
+            Some(Event::Part(_)) => Ok(true),
             Some(_) => Err(BROKEN),
-            None => self.splitter.finish().map(|()| None).map_err(broken),
+            None => self.splitter.finish().map(|()| false).map_err(broken),
         }
     }
 

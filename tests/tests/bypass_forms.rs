@@ -312,7 +312,7 @@ async fn codings_hide_nothing_from_bodies_that_are_read() -> Result<()> {
                 "400 CODING_TOO_OFTEN",
                 &[],
             ),
-            patch("a bomb", "gzip, gzip", &bomb, "400 CODING_EXPANDS", &[]),
+            patch("a bomb", "gzip, gzip", &bomb, "400 CODING_TOO_LARGE", &[]),
         ])
         .await
 }

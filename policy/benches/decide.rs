@@ -1,7 +1,9 @@
-//! Decisions over 1,000 policies of 10 rules, all of which select the caller.
+//! Decisions over 1,000 policies of 10 rules, all of which select the caller; without conditions, and with one in each
+//! rule. Allocations are counted too: rules that do not match make none.
 
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use jiff::Timestamp;
+use serde_json::json;
 use turnpike_policy::{
     Facts, PolicyDef, PolicySet,
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
@@ -9,7 +11,11 @@ use turnpike_policy::{
     decide,
     definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
+    request::{Body, RequestFacts},
 };
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -28,8 +34,22 @@ const METHODS: [&str; 10] = [
     "iam.**.keys.*",
 ];
 
+/// One for each rule of a policy: what people ask of names, verbs, times, bodies and risks.
+const CONDITIONS: [&str; 10] = [
+    r#"request.verb == "GET" || agent.serviceAccount == "deployer""#,
+    r#"resource.name.startsWith("projects/prod-")"#,
+    r#"resource.project in ["prod-eu", "prod-us"] && now.getHours("Europe/Berlin") > 18"#,
+    r#"resource.location.startsWith("us-")"#,
+    r#"resource.id.matches("^[a-z]+-prod-[0-9]+$")"#,
+    r#"has(request.body.labels) && request.body.labels.env == "prod""#,
+    "risk > 60",
+    "request.size > 1000000",
+    r#"request.body.bindings.exists(b, b.members.exists(m, m == "allUsers"))"#,
+    r#"agent.namespace != "agents""#,
+];
+
 /// Rules of 500 projects: each policy speaks of its own project and some of all.
-fn policies() -> Vec<PolicyDef> {
+fn policies(conditions: Option<&[&str; 10]>) -> Vec<PolicyDef> {
     (0..1_000)
         .map(|p| PolicyDef {
             namespace: "agents".into(),
@@ -54,7 +74,7 @@ fn policies() -> Vec<PolicyDef> {
                         ResourceGlob::parse(&format!("projects/acme-{}/**", p / 2)).unwrap(),
                         ResourceGlob::parse(&format!("projects/_/buckets/acme-{p}-*/**")).unwrap(),
                     ],
-                    when: None,
+                    when: conditions.map(|c| c[r].to_owned()),
                     message: None,
                     approval: ApprovalTimes::default(),
                 })
@@ -98,13 +118,59 @@ fn facts(method: &'static str, name: &str) -> (Caller, [Call; 1]) {
     (caller, [call])
 }
 
-#[divan::bench(args = [
-    ("run.projects.locations.services.get", "projects/acme-250/locations/us-central1/services/s"),
-    ("storage.objects.get", "projects/_/buckets/acme-7-data/objects/a/b/c"),
-])]
+const CALLS: [(&str, &str); 2] = [
+    (
+        "run.projects.locations.services.get",
+        "projects/acme-250/locations/us-central1/services/s",
+    ),
+    (
+        "storage.objects.get",
+        "projects/_/buckets/acme-7-data/objects/a/b/c",
+    ),
+];
+
+#[divan::bench(args = CALLS)]
 fn thousand_policies(bencher: Bencher<'_, '_>, (method, name): (&'static str, &str)) {
-    let set = PolicySet::new(policies());
+    let set = PolicySet::new(policies(None));
     let (caller, calls) = facts(method, name);
+    let facts = Facts::of(&caller, &calls, Timestamp::UNIX_EPOCH);
+    bencher.bench_local(|| black_box(decide(black_box(&set), black_box(&facts))));
+}
+
+#[divan::bench(args = CALLS)]
+fn thousand_policies_with_conditions(bencher: Bencher<'_, '_>, (method, name): (&'static str, &str)) {
+    let set = PolicySet::new(policies(Some(&CONDITIONS)));
+    let (caller, calls) = facts(method, name);
+    let body = json!({
+        "labels": {"env": "dev", "team": "billing"},
+        "bindings": [{"role": "roles/viewer", "members": ["user:a@acme.example"]}],
+    });
+    let request = RequestFacts {
+        verb: "GET",
+        host: "run.googleapis.com",
+        size: Some(200),
+        body: Body::Json(&body),
+        ..RequestFacts::default()
+    };
+    let facts = Facts {
+        request,
+        ..Facts::of(&caller, &calls, Timestamp::UNIX_EPOCH)
+    };
+    bencher.bench_local(|| black_box(decide(black_box(&set), black_box(&facts))));
+}
+
+/// Every rule's method and resources match; only its condition says no.
+#[divan::bench]
+fn thousand_conditions_that_all_run(bencher: Bencher<'_, '_>) {
+    let mut policies = policies(Some(&CONDITIONS));
+    for policy in &mut policies {
+        policy.rules.truncate(1);
+        policy.rules[0].methods = vec![MethodGlob::parse("**").unwrap()];
+        policy.rules[0].resources.clear();
+        policy.rules[0].when = Some(CONDITIONS[1].to_owned());
+    }
+    let set = PolicySet::new(policies);
+    let (caller, calls) = facts(CALLS[0].0, CALLS[0].1);
     let facts = Facts::of(&caller, &calls, Timestamp::UNIX_EPOCH);
     bencher.bench_local(|| black_box(decide(black_box(&set), black_box(&facts))));
 }

@@ -66,7 +66,13 @@ pub struct Account {
 impl Account {
     /// Takes bytes that are free now.
     pub fn try_take(&self, bytes: usize) -> Option<Taken> {
-        let count = u32::try_from(units(bytes)).ok()?;
+        self.try_grow(0, bytes)
+    }
+
+    /// Takes what is free now and what something of `before` bytes needs to have `after`: however many steps it grows
+    /// in, it takes no more than at once.
+    pub fn try_grow(&self, before: usize, after: usize) -> Option<Taken> {
+        let count = u32::try_from(units(after).saturating_sub(units(before))).ok()?;
         let own = self.own.clone().try_acquire_many_owned(count).ok()?;
         let all = self.all.clone().try_acquire_many_owned(count).ok()?;
         Some(Taken { all, own })
@@ -151,6 +157,19 @@ mod tests {
         assert!(taken.is_some());
         drop((taken, second));
         assert!(a.try_take(4 * KIB).is_some());
+    }
+
+    #[test]
+    fn what_grows_takes_as_much_as_at_once() {
+        let budget = Budget::new(4 * KIB, 4 * KIB);
+        let account = budget.account("a");
+        let mut taken = account.try_take(1).expect("room");
+        for size in 1..4 * KIB {
+            taken.join(account.try_grow(size, size + 1).expect("room to the end"));
+        }
+        assert!(account.try_grow(4 * KIB, 4 * KIB + 1).is_none());
+        drop(taken);
+        assert!(account.try_take(4 * KIB).is_some());
     }
 
     #[test]

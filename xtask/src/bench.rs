@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the figures that Turnpike is held to, measured on this machine: a look-up in the
-//! catalogue, a decision over 1,000 policies, the whole gate end to end on loopback, and what idle connections cost.
+//! catalogue, a decision over 1,000 policies, conditions, a risk, the whole gate end to end on loopback, and what idle
+//! connections cost.
 
 mod idle;
 mod stage;
@@ -15,7 +16,7 @@ use crate::{paths, shell};
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these: classify, decide, gate, idle.
+    /// Only these: classify, decide, condition, risk, gate, idle.
     names: Vec<String>,
     /// Calls through the gate, in each of the rounds.
     #[arg(long, default_value_t = 40_000)]
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     dev: bool,
 }
 
+/// Those of the crate `policy`.
+const POLICY: [&str; 4] = ["classify", "decide", "condition", "risk"];
 const CONNECTIONS: usize = 32;
 
 /// # Errors
@@ -39,11 +42,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
     for name in &args.names {
         ensure!(
-            ["classify", "decide", "gate", "idle"].contains(&name.as_str()),
-            "no benchmark {name:?}: classify, decide, gate, idle"
+            POLICY.contains(&name.as_str()) || ["gate", "idle"].contains(&name.as_str()),
+            "no benchmark {name:?}: {}, gate, idle",
+            POLICY.join(", ")
         );
     }
-    for name in ["classify", "decide"] {
+    for name in POLICY {
         if wanted(name) {
             shell::step(&format!("{name} (times of one call)"));
             shell::run(cargo()?.args(["bench", "--quiet", "-p", "turnpike-policy", "--bench", name]))?;

@@ -46,7 +46,14 @@ const CLAIMS: &[Claim] = &[
     },
     Claim {
         name: "policy",
-        tests: &["-p", "turnpike-policy", "--test", "properties"],
+        tests: &[
+            "-p",
+            "turnpike-policy",
+            "--test",
+            "properties",
+            "--test",
+            "whatif_diff",
+        ],
         filter: &[],
         environment: &[("PROPTEST_CASES", "20000")],
         needs_set_up: false,
@@ -108,23 +115,49 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
     let marker = format!("{}: ", claim.name);
-    let mut figures = None;
+    let mut figures: Vec<String> = Vec::new();
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line = line?;
         println!("{line}");
         // The test harness prints a test's name on the same line when tests run one by one.
         if let Some(at) = line.find(&marker) {
-            figures = Some(line[at..].to_owned());
+            figures.push(line[at..].to_owned());
         }
     }
     if !child.wait()?.success() {
         bail!("{} is not proved: its tests fail", claim.name);
     }
-    match figures {
-        Some(line) => println!("\n{line}"),
-        None => bail!("{} is not proved: its tests printed no figures", claim.name),
+    let programs = claim.tests.iter().filter(|a| **a == "--test").count();
+    if figures.len() < programs {
+        bail!(
+            "{} is not proved: of {programs} test programs {} printed figures",
+            claim.name,
+            figures.len()
+        );
     }
+    println!("\n{}", sum(&figures)?);
     Ok(())
+}
+
+/// Lines of figures that say the same of different tests, as one: each number is the sum of theirs.
+fn sum(lines: &[String]) -> Result<String> {
+    let (first, rest) = lines.split_first().context("no figures")?;
+    let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+    let mut total = words(first);
+    for line in rest {
+        let more = words(line);
+        if more.len() != total.len() {
+            bail!("{line:?} does not say what {first:?} says");
+        }
+        for (word, more) in total.iter_mut().zip(more) {
+            match (word.parse::<u64>(), more.parse::<u64>()) {
+                (Ok(a), Ok(b)) => *word = (a + b).to_string(),
+                _ if *word == more => {}
+                _ => bail!("{line:?} does not say what {first:?} says"),
+            }
+        }
+    }
+    Ok(total.join(" "))
 }
 
 fn cargo(subcommand: &str) -> Result<std::process::Command> {
@@ -135,4 +168,23 @@ fn cargo(subcommand: &str) -> Result<std::process::Command> {
         .env("TURNPIKE_TOOLS", paths::tools()?)
         .arg(subcommand);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_several_tests_are_added_up() {
+        let lines = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+        let one = "policy: 12 cases, 0 counterexamples";
+        assert_eq!(sum(&lines(&[one])).unwrap(), one);
+        assert_eq!(
+            sum(&lines(&[one, "policy: 30 cases, 1 counterexamples"])).unwrap(),
+            "policy: 42 cases, 1 counterexamples"
+        );
+        sum(&lines(&[one, "policy: 30 rounds, 0 counterexamples"])).unwrap_err();
+        sum(&lines(&[one, "policy: 30 cases"])).unwrap_err();
+        sum(&[]).unwrap_err();
+    }
 }

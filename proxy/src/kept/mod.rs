@@ -136,6 +136,7 @@ impl Keeper {
             room: account.try_take(LEAST).ok_or(NotCollected::NoRoom),
             grown: None,
             file: None,
+            written: 0,
             memory: account,
             threads: self.threads.clone(),
             within: self.config.within,
@@ -175,6 +176,8 @@ struct Keeping<'a> {
     /// What it has more, while it is all there is of a longer body.
     grown: Option<Taken>,
     file: Option<OnDisk>,
+    /// Bytes of it.
+    written: usize,
     threads: Threads,
 }
 
@@ -270,7 +273,10 @@ impl Keeping<'_> {
     }
 
     async fn write(&mut self, piece: Bytes) -> Result<(), NotCollected> {
-        let room = self.disk.try_take(piece.len()).ok_or(NotCollected::NoRoom)?;
+        let before = self.written;
+        self.written = before.saturating_add(piece.len());
+        let room = self.disk.try_grow(before, self.written);
+        let room = room.ok_or(NotCollected::NoRoom)?;
         let (file, dir) = (self.file.take(), self.dir.to_owned());
         // The file goes along, so that its room is free only once it is gone, whoever still waits.
         let written = blocking(&self.threads.pieces, move || {
@@ -282,9 +288,11 @@ impl Keeping<'_> {
                 None => OnDisk::new(tempfile::tempfile_in(dir)?, room),
             };
             file.append(&piece)?;
-            Ok(file)
+            Ok((file, piece))
         });
-        self.file = Some(written.await.map_err(|e| NotCollected::Disk(e.to_string()))?);
+        // The piece comes back, because an allocator has most use of what is given up by the thread that took it.
+        let (file, _piece) = written.await.map_err(|e| NotCollected::Disk(e.to_string()))?;
+        self.file = Some(file);
         Ok(())
     }
 

@@ -190,6 +190,8 @@ async fn the_chart_makes_these_objects() -> Result<()> {
         "Service turnpike-proxy-admin",
         "ServiceAccount turnpike-operator",
         "ServiceAccount turnpike-proxy",
+        "ValidatingAdmissionPolicy turnpike-approvals",
+        "ValidatingAdmissionPolicyBinding turnpike-approvals",
     ];
     assert_eq!(default.names(), expected);
     // Without names a rule on Secrets would mean all of them, so there is none.
@@ -499,6 +501,7 @@ async fn approvers_decide_and_write_nothing_else() -> Result<()> {
         (["patch", "approvalrequests"], "no"),
         (["create", "approvalrequests"], "no"),
         (["delete", "approvalrequests"], "no"),
+        (["approve", "agentpolicies"], "yes"),
         (["patch", "agentpolicies"], "no"),
         (["create", "agentpolicies"], "no"),
         (["list", "agentpolicies"], "yes"),

@@ -1,5 +1,5 @@
 //! `cargo xtask prove NAME`: a claim of the README as a command. It runs the tests behind the claim and ends
-//! with the line of figures that they print; it fails when they fail, or when they print none.
+//! with the figures that they print, in one line; it fails when they fail, or when they print none.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -62,6 +62,13 @@ const CLAIMS: &[Claim] = &[
         name: "story",
         tests: &["-p", "turnpike-tests", "--test", "cluster_gate"],
         filter: &["story"],
+        environment: &[],
+        needs_set_up: true,
+    },
+    Claim {
+        name: "approvals",
+        tests: &["-p", "turnpike-tests", "--test", "approvals"],
+        filter: &[],
         environment: &[],
         needs_set_up: true,
     },

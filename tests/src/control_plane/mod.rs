@@ -33,6 +33,13 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const START_ATTEMPTS: usize = 3;
 /// The issuer of ServiceAccount tokens.
 pub const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The API server's audit log, in the directory of the control plane.
+const AUDIT_LOG: &str = "audit.log";
+/// What it tells: who wrote Turnpike's resources.
+const AUDIT_POLICY: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "verbs": ["create", "update", "patch", "delete"], "resources": [{"group": "turnpike.dev"}]}]
+}"#;
 
 /// A running control plane; dropping it stops it and removes its data.
 #[derive(Debug)]
@@ -270,6 +277,15 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// What the API server's audit log says about Turnpike's resources, in order.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn audit_events(&self) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.dir.path().join(AUDIT_LOG)).context("read the audit log")?;
+        log.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
     /// Where the logs of both programs are, while the value lives.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
@@ -277,6 +293,8 @@ impl ControlPlane {
     }
 
     fn spawn_apiserver(&self) -> Result<Process> {
+        let audit_policy = self.dir.path().join("audit-policy.json");
+        fs::write(&audit_policy, AUDIT_POLICY).context("write the audit policy")?;
         let mut command = process::clean_command(tools::kubernetes("kube-apiserver")?, self.dir.path());
         let etcd_port = self.etcd_port;
         command
@@ -299,6 +317,8 @@ impl ControlPlane {
             ))
             .arg("--service-cluster-ip-range=10.0.0.0/24")
             .arg(flag("--cert-dir", self.dir.path()))
+            .arg(flag("--audit-policy-file", &audit_policy))
+            .arg(flag("--audit-log-path", &self.dir.path().join(AUDIT_LOG)))
             .arg("--max-requests-inflight=800");
         Process::start("kube-apiserver", self.dir.path(), command)
     }

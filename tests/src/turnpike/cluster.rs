@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use turnpike_crds::{AgentPolicy, ApprovalRequest, Phase};
 
-use super::binary;
 use super::replica::{Proxy, ProxyOptions, get_ok};
+use super::{binary, guard};
 use crate::control_plane::{ControlPlane, Kubeconfig, TOKEN_ISSUER};
 use crate::process::{self, Process, clean_command, eventually, free_port};
 use crate::tools;
@@ -56,6 +56,7 @@ impl Cluster {
             let apply = ["apply", "--server-side", "-f", "-"];
             plane.admin().kubectl(&apply, Some(&manifest)).await?.success()?;
         }
+        guard::install(&plane, &own).await?;
         let operator_account = account(&plane, &own, "turnpike-operator").await?;
         let proxy_account = account(&plane, &own, "turnpike-proxy").await?;
         let dir = process::temp_dir("cluster")?;
@@ -293,7 +294,11 @@ pub fn policy(name: &str, rules: &Value) -> String {
     .to_string()
 }
 
-async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> Result<Kubeconfig> {
+/// The kubeconfig of a ServiceAccount, as its pod would have it.
+///
+/// # Errors
+/// The API server refuses.
+pub async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> Result<Kubeconfig> {
     let hour = Duration::from_secs(3600);
     let token = plane
         .service_account_token(namespace, name, TOKEN_ISSUER, hour)
@@ -302,7 +307,10 @@ async fn account(plane: &ControlPlane, namespace: &str, name: &str) -> Result<Ku
 }
 
 /// A template of the chart, which has nothing but these few expressions: what Helm would make of it.
-fn render(file: &str, namespace: &str) -> Result<String> {
+///
+/// # Errors
+/// It is not there, or has other expressions.
+pub fn render(file: &str, namespace: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../charts/turnpike/templates")
         .join(file);

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod cluster;
 pub mod events;
+pub mod guard;
 pub mod relay;
 pub mod replica;
 pub mod standalone;

@@ -143,9 +143,13 @@ async fn a_request_that_nobody_decides_expires() -> Result<()> {
     assert_eq!(answer.verdict(), "403 APPROVAL_EXPIRED");
     let requests = gate.cluster.wait_requests(&agents, Phase::Expired, 1).await?;
     // Too late.
-    gate.cluster
+    let late = gate
+        .cluster
         .decide(&agents, &requests[0].name_any(), "Approve", "late")
-        .await?;
+        .await;
+    let said = late.err().context("a late review is taken")?;
+    let wanted = "the request is Expired already, and that is final: a review comes too late";
+    assert!(format!("{said:#}").contains(wanted), "{said:#}");
     assert_eq!(
         agent.post(&url, &service()).await?.verdict(),
         "403 APPROVAL_EXPIRED"

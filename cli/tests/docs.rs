@@ -1,5 +1,6 @@
 //! The pages of `docs/` and the README say what is so: every policy in them compiles, every table of calls is decided
-//! as it says under the policy before it, and every error of a condition is the one that the compiler gives.
+//! as it says under the policy before it, every error of a condition is the one that the compiler gives, and links lead
+//! somewhere.
 //!
 //! Transcripts of terminals (` ```console `) are not run here.
 
@@ -199,5 +200,56 @@ fn errors_of_conditions_are_the_compilers() -> Result<()> {
         let compiled = Condition::compile(expression).map(|condition| condition.text().to_owned());
         assert_eq!(compiled, Err(expected), "{expression}");
     }
+    Ok(())
+}
+
+/// Where a page's links to other files and to headings lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(link, _)| link))
+        .filter(|link| !link.contains("://"))
+}
+
+/// The anchors of a page's headings, as renderers of Markdown make them.
+fn anchors(page: &str) -> impl Iterator<Item = String> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|heading| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            heading
+                .chars()
+                .filter_map(|c| match c {
+                    ' ' => Some('-'),
+                    c if c.is_alphanumeric() || "-_".contains(c) => Some(c),
+                    _ => None,
+                })
+                .collect()
+        })
+}
+
+#[test]
+fn links_lead_somewhere() -> Result<()> {
+    let others = ["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|page| root().join(page));
+    let mut found = 0;
+    for page in pages()?.into_iter().chain(others) {
+        let text = fs::read_to_string(&page)?;
+        let folder = page.parent().context("a page in no folder")?;
+        for link in links(&text) {
+            found += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => folder.join(file),
+            };
+            ensure!(target.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target)?;
+                let leads = anchors(&text).any(|known| known == anchor);
+                ensure!(leads, "{}: no heading for {link}", page.display());
+            }
+        }
+    }
+    assert!(found > 10, "{found} links");
     Ok(())
 }

@@ -47,6 +47,9 @@ pub(crate) struct Target {
     /// login name. Of `explain`, the agent: NAMESPACE/NAME of its ServiceAccount.
     #[arg(long = "as", global = true, value_name = "USER")]
     pub(crate) as_user: Option<String>,
+    /// Group to act as, with --as; can be given more than once. With --config the groups that your review counts for.
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub(crate) as_group: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

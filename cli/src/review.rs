@@ -4,6 +4,7 @@
 //! decides is not judged here: the operator, or the standalone proxy, settles reviews.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use turnpike_crds::{ApprovalRequest, Phase, Review, ReviewDecision};
 
 use crate::{
     args::{ReviewArgs, Target},
-    requests::{Requests, is_over, phase},
+    requests::{Me, Requests, is_over, phase},
     text::{bytes, shorten, span, visible},
 };
 
@@ -34,7 +35,7 @@ pub(crate) async fn run(target: &Target, args: &ReviewArgs, decision: ReviewDeci
     };
     refuse_unless_pending(&request)?;
     let me = requests.me().await?;
-    refuse_second_review(&request, &me)?;
+    refuse_second_review(&request, &me.name)?;
 
     let mut out = io::stdout().lock();
     writeln!(out, "{}", summary(&request))?;
@@ -42,7 +43,9 @@ pub(crate) async fn run(target: &Target, args: &ReviewArgs, decision: ReviewDeci
         decision,
         digest: Some(request.spec.digest.clone()),
         reason: args.reason.clone(),
+        groups: counting_groups(&request, &me),
     };
+    let me = me.name;
     requests.review(&request, &me, &review).await?;
     let recorded = match decision {
         ReviewDecision::Approve => format!("{} is approved by you, {}.", args.name, visible(&me)),
@@ -144,6 +147,17 @@ fn refuse_second_review(request: &ApprovalRequest, me: &str) -> Result<()> {
         "you, {me}, have {what} {} already; a review cannot be changed, and it waits to be settled",
         request.name_any()
     )
+}
+
+/// Those of the reviewer's groups that the request asks for; no others are written.
+fn counting_groups(request: &ApprovalRequest, me: &Me) -> Vec<String> {
+    let asked = request.spec.requires.iter().filter_map(|r| r.approvers.as_ref());
+    let asked: BTreeSet<&String> = asked.flat_map(|a| &a.groups).collect();
+    asked
+        .into_iter()
+        .filter(|g| me.groups.contains(*g))
+        .cloned()
+        .collect()
 }
 
 /// Who is asking, for what: one line.

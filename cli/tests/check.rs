@@ -50,7 +50,7 @@ fn what_is_wrong_is_told_with_its_place() -> Result<()> {
             .replace("Allow", "Alow")
     );
     let twice = format!("{RIGHT}---\n{RIGHT}");
-    let cases: [(&str, String, i32, &[&str]); 16] = [
+    let cases: [(&str, String, i32, &[&str]); 19] = [
         ("right", RIGHT.into(), 0, &["1 policy with 2 rules is fine."]),
         (
             "not YAML",
@@ -127,6 +127,41 @@ fn what_is_wrong_is_told_with_its_place() -> Result<()> {
                 "<stdin>:12:18: spec.rules[0].approval.holdFor: at most 1 h",
                 "<stdin>:13:23: spec.rules[0].approval.expiresAfter: ",
                 "2 problems; 0 policies with 0 rules are fine.",
+            ],
+        ),
+        (
+            "who has to approve",
+            rule(
+                "      effect: RequireApproval\n      methods: [\"run.**\"]\n      approval:\n        approvals: 2\n        approvers: {users: [alice]}\n    - name: two\n      effect: RequireApproval\n      methods: [\"iam.**\"]\n      approval:\n        approvals: 3\n        approvers: {groups: [sec, sre]}\n        requireDistinctGroups: true\n    - name: three\n      effect: RequireApproval\n      methods: [\"kms.**\"]\n      approval: {approvals: 2, requireDistinctGroups: true, approvers: {users: [a], groups: [b, c]}}\n",
+            ),
+            1,
+            &[
+                "<stdin>:13:21: spec.rules[0].approval.approvers.users: 1 user cannot give the 2 approvals that it takes",
+                "<stdin>:20:32: spec.rules[1].approval.requireDistinctGroups: it takes 3 approvals of different groups, and approvers.groups names 2",
+                "<stdin>:24:55: spec.rules[2].approval.requireDistinctGroups: it counts groups, and approvers.users are in none: name groups alone, or leave it away",
+                "3 problems; 0 policies with 0 rules are fine.",
+            ],
+        ),
+        (
+            "no number of approvals",
+            rule(
+                "      effect: RequireApproval\n      methods: [\"run.**\"]\n      approval: {approvals: 11}\n",
+            ),
+            1,
+            &[
+                "<stdin>:11:29: spec.rules[0].approval.approvals: is 11; at most 10",
+                "1 problem; 0 policies with 0 rules are fine.",
+            ],
+        ),
+        (
+            "nobody who could approve",
+            rule(
+                "      effect: RequireApproval\n      methods: [\"run.**\"]\n      approval: {approvers: {}}\n",
+            ),
+            1,
+            &[
+                "<stdin>:11:18: spec.rules[0].approval.approvers: name users or groups: an empty list would let nobody approve",
+                "1 problem; 0 policies with 0 rules are fine.",
             ],
         ),
         (

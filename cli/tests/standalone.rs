@@ -229,6 +229,7 @@ async fn approve_writes_a_review_and_tells_what_came_of_it() -> Result<()> {
         decision: ReviewDecision::Approve,
         digest: Some(DIGEST.to_owned()),
         reason: Some("planned: \"#1\"\n- yes".to_owned()),
+        groups: Vec::new(),
     };
     let status = settled.status.clone().context("no status")?;
     assert_eq!(
@@ -349,6 +350,7 @@ async fn the_opposite_came_of_it() -> Result<()> {
         decision: ReviewDecision::Deny,
         digest: None,
         reason: Some("not on Friday".to_owned()),
+        groups: Vec::new(),
     };
     request
         .status
@@ -387,6 +389,7 @@ fn what_cannot_be_reviewed() -> Result<()> {
         decision,
         digest: None,
         reason: None,
+        groups: Vec::new(),
     };
     let status = written.status.get_or_insert_default();
     status

@@ -1,14 +1,16 @@
 //! The compilation of one policy.
 
+mod approval;
+
 use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 
 use turnpike_crds::{self as crds, AgentPolicy};
 use turnpike_policy::{
     condition::Condition,
     definition::{
-        AgentMatch, ApprovalTimes, BodyRetention, CredentialDef, CredentialSource, CustomDetector,
-        CustomFactor, DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef,
-        PolicyDef, RiskDef, RuleDef,
+        AgentMatch, BodyRetention, CredentialDef, CredentialSource, CustomDetector, CustomFactor,
+        DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef, PolicyDef, RiskDef,
+        RuleDef,
     },
     detect::Detectors,
     glob::{GlobError, MethodGlob, ResourceGlob},
@@ -43,8 +45,6 @@ impl<'a> Context<'a> {
     }
 }
 
-const MAX_HOLD: Duration = Duration::from_secs(60 * 60);
-const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Audience of tokens for Turnpike where a policy names none.
 pub const DEFAULT_AUDIENCE: &str = "turnpike";
@@ -305,7 +305,7 @@ fn rules(rules: &[crds::PolicyRule], errors: &mut Errors) -> Vec<RuleDef> {
             approval: rule
                 .approval
                 .as_ref()
-                .map(|a| times(a, &format!("{path}.approval"), errors))
+                .map(|a| approval::compile(a, &format!("{path}.approval"), errors))
                 .unwrap_or_default(),
         });
     }
@@ -370,30 +370,6 @@ fn effect(effect: crds::Effect) -> Effect {
         crds::Effect::Deny => Effect::Deny,
         crds::Effect::RequireApproval => Effect::RequireApproval,
     }
-}
-
-fn times(settings: &crds::ApprovalSettings, path: &str, errors: &mut Errors) -> ApprovalTimes {
-    let mut times = ApprovalTimes::default();
-    let mut read = |text: &Option<String>, field: &str, most: Duration, into: &mut u64| {
-        let Some(text) = text else { return };
-        let path = format!("{path}.{field}");
-        match errors.keep(&path, parse_duration(text)) {
-            Some(d) if d > most => errors.add(path, format!("at most {} h", most.as_secs() / 3600)),
-            Some(d) => *into = d.as_millis() as u64,
-            None => {}
-        }
-    };
-    read(&settings.hold_for, "holdFor", MAX_HOLD, &mut times.hold_for_ms);
-    read(
-        &settings.expires_after,
-        "expiresAfter",
-        MAX_EXPIRY,
-        &mut times.expires_after_ms,
-    );
-    if times.expires_after_ms == 0 {
-        errors.add(format!("{path}.expiresAfter"), "nobody could decide in no time");
-    }
-    times
 }
 
 fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
@@ -471,7 +447,7 @@ fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
         approval: risk
             .approval
             .as_ref()
-            .map(|a| times(a, "spec.risk.approval", errors))
+            .map(|a| approval::compile(a, "spec.risk.approval", errors))
             .unwrap_or_default(),
     }
 }
@@ -541,7 +517,7 @@ fn outbound(secrets: &crds::Secrets, errors: &mut Errors) -> Option<OutboundDef>
     let approval = secrets
         .approval
         .as_ref()
-        .map(|a| times(a, "spec.secrets.approval", errors))
+        .map(|a| approval::compile(a, "spec.secrets.approval", errors))
         .unwrap_or_default();
     says.then(|| OutboundDef {
         requests,

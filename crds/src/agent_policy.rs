@@ -351,6 +351,45 @@ pub struct ApprovalSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(ms|s|m|h|d))+$"))]
     pub expires_after: Option<String>,
+    /// How many people have to approve. Default: 1, at most 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub approvals: Option<i32>,
+    /// Whose approvals count. Default: those of everybody who may approve for the policy at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Approvers>,
+    /// Whether each approval has to come from another one of `approvers.groups`. Nobody counts for two groups.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_distinct_groups: bool,
+    /// What the agent is told when `holdFor` is over and nobody has decided. Fail (the default) answers 403
+    /// APPROVAL_PENDING; Retry answers 503 with Retry-After, which client libraries try again by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_hold_end: Option<OnHoldEnd>,
+}
+
+/// People whose approvals count: those who are named, and members of the groups.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.users) || has(self.groups)").message("name users or groups: an empty list would let nobody approve"))]
+pub struct Approvers {
+    /// User names, as the API server knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
+    pub users: Vec<String>,
+    /// Groups, as the API server knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)))]
+    pub groups: Vec<String>,
+}
+
+/// What an agent is told when its call was held long enough.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnHoldEnd {
+    /// 403 with the reason APPROVAL_PENDING: most clients give up and say so.
+    #[default]
+    Fail,
+    /// 503 with Retry-After: clients that retry make the call again, which waits on the same request.
+    Retry,
 }
 
 /// What happens to risky calls that rules allow. Every call has a score from 0 to 100, the sum of its factors'

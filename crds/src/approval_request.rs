@@ -7,6 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent_policy::Approvers;
+
 /// A call that is held until a person approves or denies it.
 ///
 /// The proxy alone creates it, and its spec never changes. Approvers write `status.reviews`; the operator
@@ -28,6 +30,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Resource", type_ = "string", json_path = ".spec.call.resources[0]"),
     printcolumn(name = "Risk", type_ = "integer", json_path = ".spec.risk.score"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "Approvals",
+        type_ = "string",
+        json_path = ".status.approvals",
+        description = "Approvals that count, of those that it takes"
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -47,6 +55,11 @@ pub struct ApprovalRequestSpec {
     /// The rules that want an approval, with the generation of the policy that was asked under.
     #[schemars(length(min = 1, max = 256))]
     pub policies: Vec<PolicyReference>,
+    /// What an approval takes: all of these have to be met. One person's approval can count for several. None
+    /// means that one approval is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub requires: Vec<ApprovalRequirement>,
     /// How risky the call is, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskSummary>,
@@ -168,6 +181,21 @@ pub struct PolicyReference {
     pub rule: String,
 }
 
+/// How many people have to approve, and who counts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRequirement {
+    /// How many people have to approve.
+    #[schemars(range(min = 1, max = 10))]
+    pub approvals: i32,
+    /// Whose approvals count. Not set: everybody's who may review the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Approvers>,
+    /// Whether each approval has to come from another one of the groups.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distinct_groups: bool,
+}
+
 /// Reviews and what came of them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -179,6 +207,10 @@ pub struct ApprovalRequestStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub reviews: BTreeMap<String, Review>,
+    /// Approvals that count, of those that it takes, such as `1/2`. Written by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub approvals: Option<String>,
     /// Who decided, when it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
@@ -228,6 +260,11 @@ pub struct Review {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub reason: Option<String>,
+    /// Groups that the approver is a member of and wants to count for. The admission policy lets nobody name a
+    /// group that the API server does not know him in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
+    pub groups: Vec<String>,
 }
 
 /// Decision of a review.

@@ -12,14 +12,15 @@ pub mod agent_policy;
 pub mod approval_request;
 
 pub use agent_policy::{
-    AgentPolicy, AgentPolicySpec, AgentPolicyStatus, AgentSelector, Ambient, ApprovalSettings, BodyRecording,
-    CredentialSpec, Effect, Impersonate, LabelOperator, LabelRequirement, Limits, MaskedField, Mode,
-    NamespaceSelector, OidcSelector, PolicyRule, Recording, Risk, RiskFactor, SecretDetector, SecretKeyRef,
-    Secrets, ServiceAccountKey, ServiceAccountSelector,
+    AgentPolicy, AgentPolicySpec, AgentPolicyStatus, AgentSelector, Ambient, ApprovalSettings, Approvers,
+    BodyRecording, CredentialSpec, Effect, Impersonate, LabelOperator, LabelRequirement, Limits, MaskedField,
+    Mode, NamespaceSelector, OidcSelector, OnHoldEnd, PolicyRule, Recording, Risk, RiskFactor,
+    SecretDetector, SecretKeyRef, Secrets, ServiceAccountKey, ServiceAccountSelector,
 };
 pub use approval_request::{
-    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, CallSummary, Consumption,
-    Phase, PolicyReference, Review, ReviewDecision, RiskShare, RiskSummary, SecretFinding,
+    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalRequirement,
+    CallSummary, Consumption, Phase, PolicyReference, Review, ReviewDecision, RiskShare, RiskSummary,
+    SecretFinding,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -9,7 +9,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
     decide,
-    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalDef, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
     request::{Body, RequestFacts},
 };
@@ -76,7 +76,7 @@ fn policies(conditions: Option<&[&str; 10]>) -> Vec<PolicyDef> {
                     ],
                     when: conditions.map(|c| c[r].to_owned()),
                     message: None,
-                    approval: ApprovalTimes::default(),
+                    approval: ApprovalDef::default(),
                 })
                 .collect(),
             risk: None,

@@ -18,12 +18,13 @@ use crate::{
     call::Call,
     caller::Caller,
     condition::Scene,
-    definition::{ApprovalTimes, CredentialDef, Effect, Mode},
+    definition::{ApprovalDef, CredentialDef, Effect, Mode},
     digest::CallDigest,
     request::RequestFacts,
     risk::{Pace, Score},
     scores::Scores,
     set::{Hit, HitCondition, HitMode, Hits, PolicyId, PolicySet, RuleId},
+    terms::Terms,
 };
 
 /// What a decision is made of.
@@ -142,8 +143,8 @@ impl Permit {
 pub struct Hold {
     /// What wants an approval.
     pub grounds: SmallVec<[Ground; 4]>,
-    /// The shortest of their times.
-    pub times: ApprovalTimes,
+    /// What an approval takes.
+    pub terms: Terms,
 }
 
 /// The part of a policy that wants an approval.
@@ -180,18 +181,12 @@ impl Ground {
         }
     }
 
-    fn times(self, set: &PolicySet) -> ApprovalTimes {
-        let of = |id| set.policy(id);
+    /// What its approval takes; `None` where the policy does not say.
+    fn approval(self, set: &PolicySet) -> Option<&ApprovalDef> {
         match self {
-            Self::Rule(id) => set.rule(id).rule.approval,
-            Self::Risk(id) => of(id)
-                .risk
-                .as_ref()
-                .map_or_else(ApprovalTimes::default, |r| r.approval),
-            Self::Secrets(id) => of(id)
-                .outbound
-                .as_ref()
-                .map_or_else(ApprovalTimes::default, |o| o.approval),
+            Self::Rule(id) => Some(&set.rule(id).rule.approval),
+            Self::Risk(id) => set.policy(id).risk.as_ref().map(|r| &r.approval),
+            Self::Secrets(id) => set.policy(id).outbound.as_ref().map(|o| &o.approval),
         }
     }
 }
@@ -433,17 +428,8 @@ fn hold(set: &PolicySet, hits: &Hits, others: &[Ground]) -> Hold {
         .collect();
     grounds.sort_unstable();
     grounds.dedup();
-    let times = grounds
-        .iter()
-        .map(|ground| ground.times(set))
-        .reduce(|a, b| ApprovalTimes {
-            hold_for_ms: a.hold_for_ms.min(b.hold_for_ms),
-            expires_after_ms: a.expires_after_ms.min(b.expires_after_ms),
-        });
-    Hold {
-        grounds,
-        times: times.unwrap_or_default(),
-    }
+    let terms = Terms::combined(grounds.iter().filter_map(|ground| ground.approval(set)));
+    Hold { grounds, terms }
 }
 
 /// A person's approval, as the approval request states it.

@@ -15,6 +15,9 @@ use crate::{
     mask::FieldPath,
 };
 
+pub use crate::terms::ApprovalDef as ApprovalTimes;
+pub use crate::terms::{ApprovalDef, HoldEnd, Quorum};
+
 /// One compiled policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,9 +149,9 @@ pub struct RuleDef {
     /// Words for the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Times of an approval; meaningful for RequireApproval alone.
+    /// What an approval takes; meaningful for RequireApproval alone.
     #[serde(default)]
-    pub approval: ApprovalTimes,
+    pub approval: ApprovalDef,
 }
 
 /// Effect of a rule, in order of strictness.
@@ -160,25 +163,6 @@ pub enum Effect {
     RequireApproval,
     /// Is refused.
     Deny,
-}
-
-/// How long a call is held, and how long its approval request lives, both in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ApprovalTimes {
-    /// The connection is held this long.
-    pub hold_for_ms: u64,
-    /// The request can be decided, and its approval be used, this long after its creation.
-    pub expires_after_ms: u64,
-}
-
-impl Default for ApprovalTimes {
-    fn default() -> Self {
-        Self {
-            hold_for_ms: 4 * 60 * 1000,
-            expires_after_ms: 24 * 60 * 60 * 1000,
-        }
-    }
 }
 
 /// What happens to risky calls that rules allow. Scores go from 0 to 100.
@@ -197,9 +181,9 @@ pub struct RiskDef {
     /// Factors of the policy's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<CustomFactor>,
-    /// Times of an approval.
+    /// What an approval takes.
     #[serde(default)]
-    pub approval: ApprovalTimes,
+    pub approval: ApprovalDef,
 }
 
 /// A factor of risk that a policy adds.
@@ -264,9 +248,9 @@ pub struct OutboundDef {
     pub requests: Effect,
     /// With a body that cannot be searched.
     pub unscannable: Effect,
-    /// Times of an approval.
+    /// What an approval takes.
     #[serde(default)]
-    pub approval: ApprovalTimes,
+    pub approval: ApprovalDef,
     /// Kinds of secrets besides the built-in ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detectors: Vec<CustomDetector>,

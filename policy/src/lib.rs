@@ -25,6 +25,7 @@ mod scores;
 pub mod secrets;
 pub mod set;
 pub mod storage_body;
+pub mod terms;
 pub mod whatif;
 
 pub use decide::{Decision, Facts, Permit, Verdict, decide, resume};

@@ -8,7 +8,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Traits, Transport},
     caller::{Caller, Identity},
     decide,
-    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalDef, Effect, LimitsDef, Mode, RuleDef},
     glob::MethodGlob,
 };
 
@@ -196,7 +196,7 @@ fn rule(name: &str, effect: Effect) -> RuleDef {
         resources: Vec::new(),
         when: None,
         message: None,
-        approval: ApprovalTimes::default(),
+        approval: ApprovalDef::default(),
     }
 }
 

@@ -4,9 +4,7 @@ use jiff::{Timestamp, ToSpan};
 use turnpike_policy::{
     PolicyDef, PolicySet,
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
-    definition::{
-        AgentMatch, ApprovalTimes, CredentialDef, Effect, ImpersonateDef, LimitsDef, Mode, RuleDef,
-    },
+    definition::{AgentMatch, ApprovalDef, CredentialDef, Effect, ImpersonateDef, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
     whatif::{Answer, Recorded, RecordedAgent, RecordedAnswer, RecordedRule, ReplayChange, impact, replay},
 };
@@ -19,7 +17,7 @@ fn rule(name: &str, effect: Effect, method: &str, resource: &str) -> RuleDef {
         resources: vec![ResourceGlob::parse(resource).unwrap()],
         when: None,
         message: None,
-        approval: ApprovalTimes::default(),
+        approval: ApprovalDef::default(),
     }
 }
 

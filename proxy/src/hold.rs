@@ -8,13 +8,14 @@ use kube::core::ResourceExt;
 use serde_json::{Value, json};
 use turnpike_audit::{Stage, Verdict as Recorded};
 use turnpike_crds::{
-    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, CallSummary, PolicyReference, RiskShare,
-    RiskSummary, SecretFinding,
+    AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequirement, Approvers, CallSummary,
+    PolicyReference, RiskShare, RiskSummary, SecretFinding,
 };
 use turnpike_policy::{
     Permit,
     caller::{Caller, Identity},
     decide::{Hold, Stale, resume},
+    definition::{HoldEnd, Quorum},
     digest::{CallDigest, CallDigester},
     risk::Score,
 };
@@ -58,6 +59,8 @@ const SHOWN_UP_TO: usize = 256 * 1024;
 const SHOWN_BYTES: usize = 8 * 1024;
 /// When a call that is one too many may be made again, in seconds.
 const RETRY_AFTER: u32 = 60;
+/// When a call that waits for a person may be made again, in seconds.
+const PENDING_RETRY_AFTER: u32 = 5;
 /// Longest value in it.
 const SHOWN_VALUE: usize = 512;
 
@@ -127,7 +130,10 @@ pub(crate) async fn hold(
             note(record, &request);
             return Err(Box::new(named(spent(), &request)));
         }
-        Waited::StillPending(request) => return Err(Box::new(still_pending(gateway, &request))),
+        Waited::StillPending(request) => {
+            let refusal = still_pending(gateway, &request, wanted.hold.terms.on_hold_end);
+            return Err(Box::new(refusal));
+        }
         Waited::Gone { name } => {
             return Err(Box::new(Refusal::denied(
                 "APPROVAL_WITHDRAWN",
@@ -317,14 +323,26 @@ fn describe(
                 body_bytes: i64::try_from(body_bytes).unwrap_or(i64::MAX),
             },
             policies,
+            requires: wanted.hold.terms.quorums.iter().map(requirement).collect(),
             risk: record.risk.as_deref().map(shown_risk),
             findings: record.findings.iter().map(shown_finding).take(64).collect(),
             digest: digest.to_string(),
             expires_at: Time(Timestamp::UNIX_EPOCH),
         },
         digest,
-        hold_for: Duration::from_millis(wanted.hold.times.hold_for_ms),
-        expires_after: Duration::from_millis(wanted.hold.times.expires_after_ms),
+        hold_for: Duration::from_millis(wanted.hold.terms.hold_for_ms),
+        expires_after: Duration::from_millis(wanted.hold.terms.expires_after_ms),
+    }
+}
+
+fn requirement(quorum: &Quorum) -> ApprovalRequirement {
+    ApprovalRequirement {
+        approvals: i32::from(quorum.approvals),
+        approvers: (!quorum.is_open()).then(|| Approvers {
+            users: quorum.users.clone(),
+            groups: quorum.groups.clone(),
+        }),
+        distinct_groups: quorum.distinct_groups,
     }
 }
 
@@ -494,7 +512,7 @@ fn spent() -> Refusal {
     )
 }
 
-fn still_pending(gateway: &Gateway, request: &ApprovalRequest) -> Refusal {
+fn still_pending(gateway: &Gateway, request: &ApprovalRequest, end: HoldEnd) -> Refusal {
     let name = request.name_any();
     let command = match &gateway.approve_hint {
         ApproveHint::Cluster => {
@@ -505,16 +523,31 @@ fn still_pending(gateway: &Gateway, request: &ApprovalRequest) -> Refusal {
         }
         ApproveHint::Standalone(dir) => format!("kubectl-turnpike --config {} approve {name}", dir.display()),
     };
-    let refusal = Refusal::denied(
-        "APPROVAL_PENDING",
-        format!(
-            "Turnpike holds this call for approval: {}, {}. Ask an approver to run: {command}. Then make the same \
-             call again.",
-            full_name(request),
-            rule_of(request)
-        ),
+    let message = format!(
+        "Turnpike holds this call for approval: {}, {}. {} to run: {command}. Then make the same call again.",
+        full_name(request),
+        rule_of(request),
+        askers(request)
     );
+    let refusal = match end {
+        HoldEnd::Fail => Refusal::denied("APPROVAL_PENDING", message),
+        HoldEnd::Retry => Refusal {
+            retry_after: Some(PENDING_RETRY_AFTER),
+            ..Refusal::unavailable("APPROVAL_PENDING", message)
+        },
+    };
     named(refusal, request).with("approve", command)
+}
+
+/// Whom to ask, as far as the request says.
+fn askers(request: &ApprovalRequest) -> String {
+    let progress = request.status.as_ref().and_then(|s| s.approvals.as_deref());
+    match progress.and_then(|p| p.split_once('/')) {
+        Some((given, needed)) if needed != "1" => {
+            format!("It has {given} of {needed} approvals. Ask approvers")
+        }
+        _ => "Ask an approver".to_owned(),
+    }
 }
 
 fn unavailable(error: &StoreError) -> Refused {

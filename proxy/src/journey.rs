@@ -333,7 +333,7 @@ async fn clear_shaped(
                 Form::Grpc(call) => call.deadline,
                 _ => None,
             };
-            let hold_for = Duration::from_millis(wanted.times.hold_for_ms);
+            let hold_for = Duration::from_millis(wanted.terms.hold_for_ms);
             let about = (&form, &body);
             let mut toll = charge(gateway, &in_force, &caller, record, about, Some(hold_for))?;
             let mut held = hold::Wanted {

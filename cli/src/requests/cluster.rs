@@ -14,7 +14,7 @@ use serde_json::json;
 use turnpike_crds::{AgentPolicy, ApprovalRequest, Review};
 
 use super::{
-    Listing,
+    Listing, Me,
     connect::{Connection, connect, is_missing_object},
 };
 use crate::args::Target;
@@ -107,18 +107,21 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn me(&self) -> Result<String> {
+    pub(super) async fn me(&self) -> Result<Me> {
         let api: Api<SelfSubjectReview> = Api::all(self.client());
         let review = api
             .create(&PostParams::default(), &SelfSubjectReview::default())
             .await
             .map_err(|e| self.connection.sentence(e, "ask who you are"))?;
-        review
-            .status
-            .and_then(|status| status.user_info)
-            .and_then(|user| user.username)
-            .filter(|name| !name.is_empty())
-            .context("the API server does not say who you are, so no review can be written in your name")
+        let user = review.status.and_then(|status| status.user_info);
+        user.and_then(|user| {
+            let name = user.username.filter(|name| !name.is_empty())?;
+            Some(Me {
+                name,
+                groups: user.groups.unwrap_or_default(),
+            })
+        })
+        .context("the API server does not say who you are, so no review can be written in your name")
     }
 
     pub(super) async fn review(&self, request: &ApprovalRequest, me: &str, review: &Review) -> Result<()> {

@@ -37,6 +37,14 @@ pub(super) async fn connect(target: &Target) -> Result<Connection> {
     if let Some(user) = &target.as_user {
         config.auth_info.impersonate = Some(user.clone());
     }
+    if !target.as_group.is_empty() {
+        if target.as_user.is_none() {
+            return Err(anyhow!(
+                "--as-group needs --as: the API server knows no group without a user"
+            ));
+        }
+        config.auth_info.impersonate_groups = Some(target.as_group.clone());
+    }
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = Some(ANSWER_WITHIN);
     if config.proxy_url.is_some() {

@@ -18,7 +18,7 @@ use kube::ResourceExt as _;
 use turnpike_compiler::load;
 use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase, Review};
 
-use super::{Listing, is_over, phase};
+use super::{Listing, Me, is_over, phase};
 use crate::args::Target;
 
 /// How often a file may change under our hands before we give up.
@@ -28,6 +28,7 @@ pub(crate) struct Directory {
     approvals: PathBuf,
     namespace: Option<String>,
     as_user: Option<String>,
+    as_group: Vec<String>,
 }
 
 impl Directory {
@@ -44,6 +45,7 @@ impl Directory {
             approvals,
             namespace: target.namespace.clone(),
             as_user: target.as_user.clone(),
+            as_group: target.as_group.clone(),
         })
     }
 
@@ -91,19 +93,24 @@ impl Directory {
         Ok(found.map(|(request, _)| request).filter(|r| self.is_mine(r)))
     }
 
-    pub(super) fn me(&self) -> Result<String> {
+    pub(super) fn me(&self) -> Result<Me> {
         let from_environment = || {
             ["USER", "LOGNAME"]
                 .iter()
                 .find_map(|name| std::env::var(name).ok())
         };
         let is_name = |name: &String| !name.trim().is_empty();
-        self.as_user
+        let name = self
+            .as_user
             .clone()
             .or_else(|| from_environment().filter(is_name))
             .or_else(login_name)
             .filter(is_name)
-            .context("who are you? Neither $USER nor the system's list of users says; give your name with --as NAME")
+            .context("who are you? Neither $USER nor the system's list of users says; give your name with --as NAME")?;
+        Ok(Me {
+            name,
+            groups: self.as_group.clone(),
+        })
     }
 
     pub(super) fn review(&self, request: &ApprovalRequest, me: &str, review: &Review) -> Result<()> {

@@ -21,6 +21,12 @@ pub(crate) enum Requests {
     Directory(directory::Directory),
 }
 
+/// The caller.
+pub(crate) struct Me {
+    pub(crate) name: String,
+    pub(crate) groups: Vec<String>,
+}
+
 /// What a list has found.
 #[derive(Default)]
 pub(crate) struct Listing {
@@ -52,8 +58,8 @@ impl Requests {
         }
     }
 
-    /// The caller's own user name, which is the key of his review.
-    pub(crate) async fn me(&self) -> Result<String> {
+    /// Who the caller is: his user name is the key of his review.
+    pub(crate) async fn me(&self) -> Result<Me> {
         match self {
             Self::Cluster(cluster) => cluster.me().await,
             Self::Directory(directory) => directory.me(),

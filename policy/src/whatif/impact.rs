@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     definition::{
-        ApprovalTimes, CredentialDef, CredentialSource, Effect, ImpersonateDef, LimitsDef, Mode, PolicyDef,
+        ApprovalDef, CredentialDef, CredentialSource, Effect, ImpersonateDef, LimitsDef, Mode, PolicyDef,
         RuleDef,
     },
     glob::MethodGlob,
@@ -230,7 +230,7 @@ impl StandIn {
                 .perhaps
                 .then(|| "the other policies have a rule for each of its resources".to_owned()),
             message: None,
-            approval: ApprovalTimes::default(),
+            approval: ApprovalDef::default(),
         };
         PolicyDef {
             namespace: String::new(),

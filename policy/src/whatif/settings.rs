@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::{
     definition::{
-        AgentMatch, ApprovalTimes, CredentialDef, CredentialSource, DEFAULT_SCOPE, Effect, Mode, PolicyDef,
+        AgentMatch, ApprovalDef, CredentialDef, CredentialSource, DEFAULT_SCOPE, Effect, HoldEnd, Mode,
+        PolicyDef, Quorum,
     },
     set::PolicySet,
 };
@@ -94,7 +95,7 @@ fn fields(policy: &PolicyDef) -> BTreeMap<String, String> {
             let text = format!("{} points when {}", factor.points, factor.when);
             say(&format!("spec.risk.factors[{}]", factor.name), Some(text));
         }
-        say("spec.risk.approval", times(risk.approval));
+        say("spec.risk.approval", approval(&risk.approval));
     }
     let limits = policy.limits;
     say(
@@ -119,7 +120,7 @@ fn fields(policy: &PolicyDef) -> BTreeMap<String, String> {
             "spec.secrets.unscannable",
             Some(effect(outbound.unscannable).to_owned()),
         );
-        say("spec.secrets.approval", times(outbound.approval));
+        say("spec.secrets.approval", approval(&outbound.approval));
         for detector in &outbound.detectors {
             let mut text = format!("/{}/", detector.pattern);
             if !detector.keywords.is_empty() {
@@ -146,7 +147,7 @@ fn fields(policy: &PolicyDef) -> BTreeMap<String, String> {
         if rule.effect == Effect::RequireApproval {
             say(
                 &format!("spec.rules[{}].approval", rule.name),
-                times(rule.approval),
+                approval(&rule.approval),
             );
         }
         say(
@@ -221,15 +222,36 @@ fn credential_words(credential: &CredentialDef) -> String {
     text
 }
 
-/// Times of an approval that are not the usual ones.
-fn times(times: ApprovalTimes) -> Option<String> {
-    (times != ApprovalTimes::default()).then(|| {
-        format!(
-            "held for {}, expires after {}",
-            span(times.hold_for_ms),
-            span(times.expires_after_ms)
-        )
-    })
+/// What an approval takes, where it is not the usual.
+fn approval(asked: &ApprovalDef) -> Option<String> {
+    if *asked == ApprovalDef::default() {
+        return None;
+    }
+    let mut text = format!(
+        "held for {}, expires after {}",
+        span(asked.hold_for_ms),
+        span(asked.expires_after_ms)
+    );
+    if asked.on_hold_end == HoldEnd::Retry {
+        text.push_str(", then to be tried again");
+    }
+    let quorum = &asked.quorum;
+    if *quorum != Quorum::default() {
+        text.push_str(&format!(", {} approval(s)", quorum.approvals));
+        let among: Vec<String> = quorum
+            .users
+            .iter()
+            .cloned()
+            .chain(quorum.groups.iter().map(|group| format!("group {group}")))
+            .collect();
+        if !among.is_empty() {
+            text.push_str(&format!(" by {}", among.join(", ")));
+        }
+        if quorum.distinct_groups {
+            text.push_str(", each of another group");
+        }
+    }
+    Some(text)
 }
 
 /// Milliseconds in the largest unit that says them whole.

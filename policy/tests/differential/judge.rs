@@ -7,7 +7,7 @@ use turnpike_policy::{
     caller::{Caller, Identity},
     catalog::Classified,
     decide,
-    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalDef, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn rule(effect: Effect, methods: &[&str], resources: &[String]) -> Ru
             .collect(),
         when: None,
         message: None,
-        approval: ApprovalTimes::default(),
+        approval: ApprovalDef::default(),
     }
 }
 

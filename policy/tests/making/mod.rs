@@ -7,7 +7,7 @@ use turnpike_policy::{
     PolicyDef,
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
-    definition::{AgentMatch, ApprovalTimes, Effect, LimitsDef, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalDef, Effect, LimitsDef, Mode, RuleDef},
     glob::{MethodGlob, ResourceGlob},
 };
 
@@ -56,7 +56,7 @@ pub(crate) fn rule(name: &str, effect: Effect, methods: &[&str], resources: &[&s
             .collect(),
         when: None,
         message: None,
-        approval: ApprovalTimes::default(),
+        approval: ApprovalDef::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use turnpike_policy::{
     PolicyDef,
     call::Scope,
-    definition::{ApprovalTimes, CustomFactor, Effect, Mode, OutboundDef, RiskDef, RuleDef},
+    definition::{ApprovalDef, CustomFactor, Effect, Mode, OutboundDef, RiskDef, RuleDef},
 };
 
 use crate::making::{policy, rule};
@@ -109,7 +109,7 @@ fn any_risk() -> impl Strategy<Value = Option<RiskDef>> {
                     points,
                 })
                 .collect(),
-            approval: ApprovalTimes::default(),
+            approval: ApprovalDef::default(),
         });
     prop_oneof![3 => Just(None), 1 => risk.prop_map(Some)]
 }
@@ -118,7 +118,7 @@ fn any_outbound() -> impl Strategy<Value = Option<OutboundDef>> {
     let outbound = (any_effect(), any_effect()).prop_map(|(requests, unscannable)| OutboundDef {
         requests,
         unscannable,
-        approval: ApprovalTimes::default(),
+        approval: ApprovalDef::default(),
         detectors: vec![],
     });
     prop_oneof![4 => Just(None), 1 => outbound.prop_map(Some)]

@@ -38,6 +38,7 @@ fn held(letter: char) -> Held {
             generation: 1,
             rule: "deploy".to_owned(),
         }],
+        requires: Vec::new(),
         risk: None,
         findings: Vec::new(),
         digest: digest(letter),

@@ -1,0 +1,155 @@
+//! What reviews come down to, and the status that follows.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use turnpike_crds::{ApprovalRequest, Phase};
+
+use super::{next_status, settle};
+
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
+const OTHER: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000002";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn request(requires: Value, status: Value) -> ApprovalRequest {
+    serde_json::from_value(json!({
+        "apiVersion": "turnpike.dev/v1alpha1",
+        "kind": "ApprovalRequest",
+        "metadata": {"name": "coder-1", "namespace": "agents", "generation": 1},
+        "spec": {
+            "agent": {"name": "agents/coder"},
+            "call": {"method": "run.services.create", "resources": [], "verb": "POST", "url": "u", "bodyBytes": 0},
+            "policies": [{"namespace": "agents", "name": "coder", "uid": "u", "generation": 3, "rule": "deploy"}],
+            "requires": requires,
+            "digest": DIGEST,
+            "expiresAt": "2030-01-02T00:00:00Z",
+        },
+        "status": status,
+    }))
+    .unwrap()
+}
+
+/// Phase, approvals, who decided, and the words of the condition that holds.
+fn told(request: &ApprovalRequest, now: Timestamp) -> (Option<Phase>, String, Vec<String>, Vec<String>) {
+    let status = next_status(request, now).unwrap();
+    let held = status.conditions.iter().filter(|c| c.status == "True");
+    (
+        status.phase,
+        status.approvals.unwrap(),
+        status.decided_by,
+        held.map(|c| c.message.clone()).collect(),
+    )
+}
+
+#[test]
+fn reviews_come_down_to_a_phase() {
+    let now = at("2030-01-01T00:00:00Z");
+    let (yes, no) = (json!({"decision": "Approve"}), json!({"decision": "Deny"}));
+    let sre = json!({"decision": "Approve", "groups": ["sre"]});
+    let cases = [
+        (json!([]), json!({}), "Pending 0/1"),
+        (json!([]), json!({"alice": yes}), "Approved 1/1"),
+        (json!([{"approvals": 2}]), json!({"alice": yes}), "Pending 1/2"),
+        (
+            json!([{"approvals": 2}]),
+            json!({"alice": yes, "bob": yes}),
+            "Approved 2/2",
+        ),
+        // One refusal is enough, also of somebody whose approval would not count.
+        (
+            json!([{"approvals": 1, "approvers": {"users": ["alice"]}}]),
+            json!({"alice": yes, "bob": no}),
+            "Denied 1/1",
+        ),
+        (
+            json!([{"approvals": 1, "approvers": {"users": ["alice"]}}]),
+            json!({"bob": yes}),
+            "Pending 0/1",
+        ),
+        (
+            json!([{"approvals": 1, "approvers": {"groups": ["sre"]}}]),
+            json!({"bob": sre}),
+            "Approved 1/1",
+        ),
+        // Of another call, or in the agent's own name.
+        (
+            json!([]),
+            json!({"alice": {"decision": "Approve", "digest": OTHER}}),
+            "Pending 0/1",
+        ),
+        (
+            json!([]),
+            json!({"alice": {"decision": "Approve", "digest": DIGEST}}),
+            "Approved 1/1",
+        ),
+        (json!([]), json!({"agents/coder": yes}), "Pending 0/1"),
+        (
+            json!([]),
+            json!({"system:serviceaccount:agents:coder": yes}),
+            "Pending 0/1",
+        ),
+        (
+            json!([]),
+            json!({"system:serviceaccount:agents:coder": no}),
+            "Denied 0/1",
+        ),
+    ];
+    for (requires, reviews, expected) in cases {
+        let request = request(requires.clone(), json!({"reviews": reviews}));
+        let (verdict, tally) = settle(&request, now);
+        let verdict = format!("{verdict:?}");
+        let word = verdict.split(' ').next().unwrap();
+        assert_eq!(format!("{word} {tally}"), expected, "{requires} {reviews}");
+    }
+}
+
+#[test]
+fn the_status_says_how_far_it_is_and_who_does_not_count() {
+    let now = at("2030-01-01T00:00:00Z");
+    let requires = json!([{"approvals": 2, "approvers": {"users": ["alice", "bob"]}}]);
+    let yes = |reason: &str| json!({"decision": "Approve", "reason": reason});
+    let first = request(
+        requires.clone(),
+        json!({"reviews": {"alice": yes("ok"), "carol": yes("me too")}}),
+    );
+    assert_eq!(
+        told(&first, now),
+        (
+            Some(Phase::Pending),
+            "1/2".to_owned(),
+            vec![],
+            vec![
+                "has 1 of 2 approvals; waits until 2030-01-02T00:00:00Z; not among those whose approval counts, or \
+                 without naming the group that does: carol"
+                    .to_owned()
+            ],
+        )
+    );
+    // Written once, it is right until something changes.
+    let mut written = first.clone();
+    written.status = next_status(&first, now);
+    assert_eq!(next_status(&written, now), None);
+
+    let both = json!({"alice": yes("ok"), "bob": yes("fine"), "carol": yes("me too")});
+    let both = request(requires.clone(), json!({"reviews": both}));
+    assert_eq!(
+        told(&both, now),
+        (
+            Some(Phase::Approved),
+            "2/2".to_owned(),
+            vec!["alice".to_owned(), "bob".to_owned()],
+            vec!["approved by alice, bob: ok".to_owned()],
+        )
+    );
+    assert_eq!(
+        told(&first, at("2030-01-03T00:00:00Z")),
+        (
+            Some(Phase::Expired),
+            "1/2".to_owned(),
+            vec![],
+            vec!["not enough approvals in time: 1/2".to_owned()],
+        )
+    );
+}

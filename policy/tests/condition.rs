@@ -173,7 +173,7 @@ impl Stage {
     }
 }
 
-fn absent(name: &str) -> Result<bool, EvalError> {
+fn absent(name: &'static str) -> Result<bool, EvalError> {
     Err(EvalError::Absent(name.into()))
 }
 
@@ -477,7 +477,7 @@ fn names_that_a_call_does_not_tell_are_not_read() {
 
 #[test]
 fn what_comes_twice_has_no_one_value() {
-    let repeated = |path: &str| Err(EvalError::Repeated(path.into()));
+    let repeated = |path: &'static str| Err(EvalError::Repeated(path.into()));
     Stage::default().answers(&[
         (r#"request.query.tag == "a""#, repeated("request.query.tag")),
         (
@@ -496,7 +496,7 @@ fn what_comes_twice_has_no_one_value() {
 
 #[test]
 fn another_spelling_of_a_field_is_not_passed_by() {
-    let spelling = |path: &str| Err(EvalError::OtherSpelling(path.into()));
+    let spelling = |path: &'static str| Err(EvalError::OtherSpelling(path.into()));
     Stage::default().answers(&[
         (
             r#"request.body.serviceAccount == "x""#,

@@ -327,12 +327,12 @@ fn within(region: &Region, name: &str) -> bool {
     !region.below && region.on.iter().all(matches) && !region.except.iter().any(matches)
 }
 
-/// Cases of the property, each of which decides thousands of times: a twentieth of what `PROPTEST_CASES` says.
+/// Cases of the property, each of which decides thousands of times: a quarter of what `PROPTEST_CASES` says.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|n| n.parse::<u32>().ok())
-        .map_or(400, |cases| (cases / 20).max(1))
+        .map_or(400, |cases| (cases / 4).max(1))
 }
 
 #[test]

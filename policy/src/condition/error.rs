@@ -1,6 +1,6 @@
 //! What can be wrong with a condition: when it is written, and when it is evaluated.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Why a text is no condition, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub struct ConditionError {
 pub enum EvalError {
     /// The call or the request does not have it, and no `has()` asked first.
     #[error("{0} is absent")]
-    Absent(Arc<str>),
+    Absent(Part),
     /// The call tells only a part of the name: it acts on something below it, or on any (`-`).
     #[error("{0} is not known before the call is made")]
     Open(&'static str),
@@ -38,11 +38,11 @@ pub enum EvalError {
     RiskUnknown,
     /// A header or a parameter comes more than once, so it has no one value.
     #[error("{0} is given more than once")]
-    Repeated(Arc<str>),
+    Repeated(Part),
     /// The body or the query has it under the other spelling that Google reads as the same field
     /// (`fooBar` and `foo_bar`).
     #[error("{0} is given in another spelling")]
-    OtherSpelling(Arc<str>),
+    OtherSpelling(Part),
     /// A value of the body is not of the type that the operation needs.
     #[error("{0} does not take a value of this type")]
     Type(&'static str),
@@ -54,7 +54,7 @@ pub enum EvalError {
     DivisionByZero,
     /// An index past the end of a list, or below zero.
     #[error("{0} has no element at this index")]
-    OutOfRange(Arc<str>),
+    OutOfRange(Part),
     /// A conversion of a value that does not stand for one of the type.
     #[error("{0} cannot convert this value")]
     Conversion(&'static str),
@@ -64,6 +64,57 @@ pub enum EvalError {
     /// The evaluation took more steps than a condition may.
     #[error("the condition takes too many steps on this request")]
     TooCostly,
+}
+
+/// What a condition looks at, as it is written: `request.body.name`. To tell of it takes no memory.
+#[derive(Clone)]
+pub enum Part {
+    /// The name of a field that all conditions may look at.
+    Known(&'static str),
+    /// What a condition has written.
+    Written(Arc<str>),
+}
+
+impl Part {
+    /// The words.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(text) => text,
+            Self::Written(text) => text,
+        }
+    }
+}
+
+impl From<&'static str> for Part {
+    fn from(text: &'static str) -> Self {
+        Self::Known(text)
+    }
+}
+
+impl From<&Arc<str>> for Part {
+    fn from(text: &Arc<str>) -> Self {
+        Self::Written(Arc::clone(text))
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Part {}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl EvalError {

@@ -94,7 +94,7 @@ impl<'a> Evaluation<'a> {
             Node::Member(of, key) => {
                 let of = self.value(of)?;
                 self.member(&of, key)?
-                    .ok_or_else(|| EvalError::Absent(Arc::clone(&key.path)))
+                    .ok_or_else(|| EvalError::Absent((&key.path).into()))
             }
             Node::HasMember(of, key) => {
                 let of = self.value(of)?;
@@ -152,7 +152,7 @@ impl<'a> Evaluation<'a> {
         };
         let found = map
             .get(&key.name)
-            .map_err(|Repeated| EvalError::Repeated(Arc::clone(&key.path)))?;
+            .map_err(|Repeated| EvalError::Repeated((&key.path).into()))?;
         only_spelling(map, key)?;
         Ok(found)
     }
@@ -172,11 +172,11 @@ impl<'a> Evaluation<'a> {
             (Value::List(list), Value::Int(index)) => usize::try_from(index)
                 .ok()
                 .and_then(|index| list.get(index))
-                .ok_or_else(|| EvalError::OutOfRange(Arc::clone(path))),
+                .ok_or_else(|| EvalError::OutOfRange(path.into())),
             (of @ Value::Map(_), Value::Text(name)) => {
                 let key = Key::of(name.as_str(), Arc::clone(path));
                 self.member(&of, &key)?
-                    .ok_or_else(|| EvalError::Absent(Arc::clone(path)))
+                    .ok_or_else(|| EvalError::Absent(path.into()))
             }
             _ => Err(EvalError::Type("[]")),
         }
@@ -307,7 +307,7 @@ impl<'a> Evaluation<'a> {
 pub(super) fn only_spelling(map: &Map<'_>, key: &Key) -> Result<(), EvalError> {
     match (map, &key.other) {
         (Map::Json(_) | Map::Pairs(_), Some(other)) if map.contains(other) => {
-            Err(EvalError::OtherSpelling(Arc::clone(&key.path)))
+            Err(EvalError::OtherSpelling((&key.path).into()))
         }
         _ => Ok(()),
     }

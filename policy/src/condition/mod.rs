@@ -90,7 +90,7 @@ mod value;
 use std::{fmt, sync::Arc};
 
 use environment::Field;
-pub use error::{ConditionError, EvalError};
+pub use error::{ConditionError, EvalError, Part};
 use node::Node;
 use parse::Fault;
 pub use scene::Scene;

@@ -3,8 +3,6 @@
 //! A name has three states: it is there, it is absent, or it is not known. `has()` tells the first two apart;
 //! the third is always an error, because a condition must not be true of a name that the call could escape.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::{
@@ -92,7 +90,7 @@ impl<'a> Scene<'a> {
     pub(super) fn name_starts_with(&self, start: &str) -> Result<bool, EvalError> {
         let resource = self
             .resource
-            .ok_or_else(|| EvalError::Absent(Arc::from(path(Field::ResourceName))))?;
+            .ok_or_else(|| EvalError::Absent(path(Field::ResourceName).into()))?;
         let (known, whole) = known_name(resource);
         if whole {
             return Ok(known.starts_with(start));

@@ -56,6 +56,8 @@ pub(crate) struct Target {
 pub(crate) enum Command {
     /// List the calls that wait for a person, the most urgent first.
     Pending(PendingArgs),
+    /// Show a call that waits as a change request reads: who, what, where, how risky, what it takes, what to run.
+    Describe(DescribeArgs),
     /// Let a call through, once: that very call, with that very body.
     Approve(ReviewArgs),
     /// Refuse a call; the agent is told the reason.
@@ -121,6 +123,12 @@ pub(crate) struct PendingArgs {
     /// How to print them; json and yaml print the whole resources.
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table, value_name = "FORMAT")]
     pub(crate) output: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// Name of the approval request, as `pending` and the agent's error show it.
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Args)]

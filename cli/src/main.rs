@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod describe;
 mod diff;
 mod explain;
 mod impact;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Pending(args) => wait_for(pending::run(&cli.target, args)),
+        Command::Describe(args) => wait_for(describe::run(&cli.target, args)),
         Command::Approve(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Approve)),
         Command::Deny(args) => wait_for(review::run(&cli.target, args, ReviewDecision::Deny)),
         Command::Check(args) => check::run(args, cli.target.config.as_deref()),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+use turnpike_compiler::approval::settle;
 use turnpike_crds::{ApprovalRequest, Phase};
 
 use crate::{
@@ -45,7 +46,16 @@ pub(crate) async fn run(target: &Target, args: &PendingArgs) -> Result<ExitCode>
 }
 
 fn rows(requests: &[ApprovalRequest], with_namespace: bool, now: Timestamp) -> String {
-    let mut header = vec!["NAME", "AGENT", "METHOD", "RESOURCE", "EXPIRES", "AGE"];
+    let mut header = vec![
+        "NAME",
+        "AGENT",
+        "METHOD",
+        "RESOURCE",
+        "RISK",
+        "APPROVALS",
+        "EXPIRES",
+        "AGE",
+    ];
     if with_namespace {
         header.insert(0, "NAMESPACE");
     }
@@ -65,6 +75,10 @@ fn rows(requests: &[ApprovalRequest], with_namespace: bool, now: Timestamp) -> S
             visible(&spec.agent.name).into_owned(),
             visible(&spec.call.method).into_owned(),
             resource,
+            spec.risk
+                .as_ref()
+                .map_or_else(|| "<none>".to_owned(), |risk| risk.score.to_string()),
+            approvals(request),
             span(spec.expires_at.0.as_second() - now.as_second()),
             age,
         ];
@@ -74,6 +88,12 @@ fn rows(requests: &[ApprovalRequest], with_namespace: bool, now: Timestamp) -> S
         row
     });
     table(&header, rows)
+}
+
+/// Approvals that count, of those that it takes.
+fn approvals(request: &ApprovalRequest) -> String {
+    let (_, tally) = settle(request, Timestamp::now());
+    tally.to_string()
 }
 
 /// A `v1` List, as kubectl prints several resources.

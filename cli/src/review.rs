@@ -72,8 +72,8 @@ pub(crate) async fn run(target: &Target, args: &ReviewArgs, decision: ReviewDeci
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name becomes a part of a path, of a URL or of a file.
-fn check_name(name: &str) -> Result<()> {
+/// Refuses what is no name: a name becomes a part of a path, of a URL or of a file.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if let Some((namespace, name)) = name.split_once('/')
         && !namespace.is_empty()
         && !name.is_empty()
@@ -92,7 +92,8 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn not_found(requests: &Requests, name: &str) -> anyhow::Error {
+/// The error for a name that no request has, with the one that was meant.
+pub(crate) async fn not_found(requests: &Requests, name: &str) -> anyhow::Error {
     let place = requests.place(false);
     // Without the right to list there is nothing to propose.
     let names: Vec<String> = match requests.list(false).await {
@@ -129,6 +130,10 @@ fn refuse_unless_pending(request: &ApprovalRequest) -> Result<()> {
             decided_by(request)
         ),
         Phase::Denied => bail!("{name} is denied already{}", decided_by(request)),
+        Phase::Superseded => bail!(
+            "{name} is superseded: a policy that asked for the approval changed; the agent has to make its call again, \
+             which makes a new request"
+        ),
         Phase::Expired => bail!(
             "{name} expired at {}; the agent has to make its call again, which makes a new request",
             request.spec.expires_at.0
@@ -229,6 +234,9 @@ fn outcome(request: &ApprovalRequest, decision: ReviewDecision) -> Result<String
             )
         }
         (Phase::Expired, _) => bail!("your review is written, but the request expired before it was settled"),
+        (Phase::Superseded, _) => bail!(
+            "your review is written, but a policy that asked changed meanwhile; the agent has to make its call again"
+        ),
         (Phase::Pending, _) => bail!("the request is pending again"),
     })
 }

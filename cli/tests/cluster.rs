@@ -305,9 +305,34 @@ async fn pending_and_plain_kubectl_show_the_same() -> Result<()> {
     assert_eq!(
         table,
         [
-            vec!["NAME", "AGENT", "METHOD", "RESOURCE", "EXPIRES", "AGE"],
-            vec!["coder-urgent", "agents/coder", METHOD, BILLING, "15m"],
-            vec!["coder-slow", "agents/coder", METHOD, BILLING, "23h"],
+            vec![
+                "NAME",
+                "AGENT",
+                "METHOD",
+                "RESOURCE",
+                "RISK",
+                "APPROVALS",
+                "EXPIRES",
+                "AGE"
+            ],
+            vec![
+                "coder-urgent",
+                "agents/coder",
+                METHOD,
+                BILLING,
+                "<none>",
+                "0/1",
+                "15m"
+            ],
+            vec![
+                "coder-slow",
+                "agents/coder",
+                METHOD,
+                BILLING,
+                "<none>",
+                "0/1",
+                "23h"
+            ],
         ]
     );
     let all = run(bench.control.admin(), &["pending", "-A"])?;
@@ -329,7 +354,15 @@ async fn pending_and_plain_kubectl_show_the_same() -> Result<()> {
     assert_eq!(
         plain[0],
         [
-            "NAME", "AGENT", "METHOD", "RESOURCE", "RISK", "STATE", "EXPIRES", "AGE"
+            "NAME",
+            "AGENT",
+            "METHOD",
+            "RESOURCE",
+            "RISK",
+            "STATE",
+            "APPROVALS",
+            "EXPIRES",
+            "AGE"
         ]
     );
     assert_eq!(plain[1][..4], ["coder-slow", "agents/coder", METHOD, BILLING]);

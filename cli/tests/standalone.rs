@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use turnpike_compiler::{approval::next_status, load};
-use turnpike_crds::{ApprovalRequest, Phase, Review, ReviewDecision};
+use turnpike_crds::{ApprovalRequest, ApprovalRequirement, Phase, Review, ReviewDecision, RiskSummary};
 use turnpike_tests::process::eventually;
 
 /// A day, and so much less that it reads `23h` however slow the test is.
@@ -135,13 +135,22 @@ fn pending_lists_what_waits() -> Result<()> {
     );
 
     folder.pending("coder-slow", DAY)?;
-    let urgent = folder.pending("coder-urgent", 930)?;
+    let mut urgent = folder.pending("coder-urgent", 930)?;
+    urgent.spec.risk = Some(RiskSummary {
+        score: 62,
+        factors: Vec::new(),
+    });
+    folder.write(&urgent)?;
     folder.pending("coder-over", -5)?;
     let mut decided = folder.pending("coder-decided", DAY)?;
     decided.status.get_or_insert_default().phase = Some(Phase::Denied);
     folder.write(&decided)?;
     let mut other = request("other", "odd-one", 4 * 86_400 - 600)?;
     other.spec.agent.name = "other/\u{1b}[31mred".to_owned();
+    other.spec.requires = vec![ApprovalRequirement {
+        approvals: 2,
+        ..ApprovalRequirement::default()
+    }];
     other.spec.call.resources = vec!["projects/a".to_owned(), "projects/b".to_owned()];
     folder.write(&other)?;
     fs::write(folder.path("broken"), "kind: [")?;
@@ -165,6 +174,8 @@ fn pending_lists_what_waits() -> Result<()> {
                 "AGENT",
                 "METHOD",
                 "RESOURCE",
+                "RISK",
+                "APPROVALS",
                 "EXPIRES",
                 "AGE"
             ],
@@ -174,6 +185,8 @@ fn pending_lists_what_waits() -> Result<()> {
                 "agents/coder",
                 method,
                 billing,
+                "62",
+                "0/1",
                 "15m",
                 "10h"
             ],
@@ -183,6 +196,8 @@ fn pending_lists_what_waits() -> Result<()> {
                 "agents/coder",
                 method,
                 billing,
+                "<none>",
+                "0/1",
                 "23h",
                 "10h"
             ],
@@ -192,6 +207,8 @@ fn pending_lists_what_waits() -> Result<()> {
                 "other/\\u{1b}[31mred",
                 method,
                 "projects/a (+1)",
+                "<none>",
+                "0/2",
                 "3d23h",
                 "<unknown>"
             ],

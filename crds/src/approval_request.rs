@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agent_policy::Approvers;
+use crate::{agent_policy::Approvers, condition};
 
 /// A call that is held until a person approves or denies it.
 ///
@@ -200,7 +200,7 @@ pub struct ApprovalRequirement {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRequestStatus {
-    /// The state: Pending, then one of Approved, Denied and Expired; Consumed once an approval is spent.
+    /// The state: Pending, then one of Approved, Denied, Expired and Superseded; Consumed once an approval is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// Decisions by approvers; the key is the approver's own user name.
@@ -211,6 +211,10 @@ pub struct ApprovalRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub approvals: Option<String>,
+    /// How to approve with plain kubectl, while the request is pending: a line to paste. Written by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub instructions: Option<String>,
     /// Who decided, when it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
@@ -228,8 +232,8 @@ pub struct ApprovalRequestStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Pending, then one of Approved, Denied and Expired; Consumed once an approval is spent. Written by the
-/// operator.
+/// Pending, then one of Approved, Denied, Expired and Superseded; Consumed once an approval is spent. Written by
+/// the operator.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Nobody has decided.
@@ -243,6 +247,22 @@ pub enum Phase {
     Expired,
     /// The approval was spent on a call.
     Consumed,
+    /// A policy that asked changed, or is gone: nobody can say whether it would ask for the same now.
+    Superseded,
+}
+
+impl Phase {
+    /// The type of the condition that is True in this phase.
+    pub fn condition(self) -> &'static str {
+        match self {
+            Self::Pending => condition::PENDING,
+            Self::Approved => condition::APPROVED,
+            Self::Denied => condition::DENIED,
+            Self::Expired => condition::EXPIRED,
+            Self::Consumed => condition::CONSUMED,
+            Self::Superseded => "Superseded",
+        }
+    }
 }
 
 /// One approver's decision.

@@ -100,6 +100,7 @@ impl Admin {
             ("denied", Phase::Denied),
             ("expired", Phase::Expired),
             ("consumed", Phase::Consumed),
+            ("superseded", Phase::Superseded),
         ];
         let requests = self.caches.requests.state();
         for (label, phase) in phases {

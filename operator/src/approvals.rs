@@ -14,12 +14,13 @@ use kube::{
     runtime::{events::EventType, reflector::ObjectRef},
 };
 use thiserror::Error;
-use turnpike_compiler::approval::next_status;
-use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase, condition};
+use turnpike_compiler::approval::{next_status, superseded_status};
+use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase};
 
 use crate::{
     FIELD_MANAGER,
     events::{Events, News},
+    policies::InForce,
     watch::{Caches, RequestKey},
     worker::{Failure, Next, Reconciler},
 };
@@ -29,6 +30,7 @@ pub(crate) struct ApprovalReconciler {
     client: Client,
     caches: Caches,
     events: Events,
+    in_force: InForce,
 }
 
 /// Why a request could not be settled.
@@ -59,11 +61,12 @@ impl Failure for ApprovalError {
 }
 
 impl ApprovalReconciler {
-    pub(crate) fn new(client: Client, caches: Caches, events: Events) -> Self {
+    pub(crate) fn new(client: Client, caches: Caches, events: Events, in_force: InForce) -> Self {
         Self {
             client,
             caches,
             events,
+            in_force,
         }
     }
 
@@ -122,7 +125,8 @@ impl Reconciler for ApprovalReconciler {
             return Ok(Next::Change);
         };
         let now = Timestamp::now();
-        let next = next_status(request, now);
+        let superseded = superseded_status(request, |asked| self.in_force.find(asked), now);
+        let next = superseded.or_else(|| next_status(request, now));
         let phase = next.as_ref().or(request.status.as_ref()).and_then(|s| s.phase);
         if let Some(status) = next {
             self.write(request, status).await?;
@@ -131,7 +135,7 @@ impl Reconciler for ApprovalReconciler {
             None | Some(Phase::Pending | Phase::Approved) => {
                 Next::After(until(request.spec.expires_at.0, now))
             }
-            Some(Phase::Denied | Phase::Expired | Phase::Consumed) => Next::Change,
+            Some(Phase::Denied | Phase::Expired | Phase::Consumed | Phase::Superseded) => Next::Change,
         })
     }
 }
@@ -144,17 +148,18 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
 /// The Event on a change of phase.
 fn news(before: Option<Phase>, status: &ApprovalRequestStatus) -> Option<News> {
     let phase = status.phase.filter(|p| before != Some(*p))?;
-    let (condition, reason, action, type_) = match phase {
-        Phase::Pending => (condition::PENDING, "ApprovalRequested", "Hold", EventType::Normal),
-        Phase::Approved => (condition::APPROVED, "Approved", "Settle", EventType::Normal),
-        Phase::Denied => (condition::DENIED, "Denied", "Settle", EventType::Warning),
-        Phase::Expired => (condition::EXPIRED, "Expired", "Settle", EventType::Warning),
-        Phase::Consumed => (condition::CONSUMED, "Consumed", "Settle", EventType::Normal),
+    let (reason, action, type_) = match phase {
+        Phase::Pending => ("ApprovalRequested", "Hold", EventType::Normal),
+        Phase::Approved => ("Approved", "Settle", EventType::Normal),
+        Phase::Denied => ("Denied", "Settle", EventType::Warning),
+        Phase::Expired => ("Expired", "Settle", EventType::Warning),
+        Phase::Consumed => ("Consumed", "Settle", EventType::Normal),
+        Phase::Superseded => ("Superseded", "Settle", EventType::Warning),
     };
     let note = status
         .conditions
         .iter()
-        .find(|c| c.type_ == condition)
+        .find(|c| c.type_ == phase.condition())
         .map(|c| c.message.clone());
     Some(News {
         type_,

@@ -23,7 +23,7 @@ use crate::{
     events::Events,
     leader::Elector,
     metrics::Metrics,
-    policies::PolicyReconciler,
+    policies::{InForce, PolicyReconciler},
     queue::WorkQueue,
     watch::{Caches, Queues},
     worker,
@@ -116,13 +116,21 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
             () = stop.cancelled() => return Ok(()),
         };
         metrics.leader.set(1);
+        let in_force = InForce::default();
         let policies = Arc::new(PolicyReconciler::new(
             client.clone(),
             &config.namespace,
             caches.clone(),
             events.clone(),
+            in_force.clone(),
+            queues.requests.clone(),
         ));
-        let approvals = Arc::new(ApprovalReconciler::new(client.clone(), caches.clone(), events));
+        let approvals = Arc::new(ApprovalReconciler::new(
+            client.clone(),
+            caches.clone(),
+            events,
+            in_force,
+        ));
         let mut workers = JoinSet::new();
         worker::spawn(
             &mut workers,

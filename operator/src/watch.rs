@@ -208,6 +208,13 @@ impl Caches {
         policies.iter().filter_map(|p| p.0.as_ref().ok()).any(by_labels)
     }
 
+    /// The approval requests that policies of a namespace ask for.
+    pub(crate) fn requests_of(&self, namespace: &str) -> Vec<RequestKey> {
+        let asked = |r: &ApprovalRequest| r.spec.policies.iter().any(|p| p.namespace == namespace);
+        let requests = self.requests.state_filter(|r| r.0.as_ref().is_ok_and(asked));
+        requests.iter().filter_map(|r| key_of(&**r)).collect()
+    }
+
     /// Namespaces that have policies or a bundle.
     fn namespaces_in_use(&self) -> BTreeSet<String> {
         let with_policies = self

@@ -9,11 +9,11 @@ use common::{Bench, SOON};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
-use turnpike_crds::{ApprovalRequest, Phase};
+use turnpike_crds::{AgentPolicy, ApprovalRequest, Phase};
 use turnpike_tests::process::eventually;
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
@@ -39,7 +39,12 @@ impl Requests {
 
     /// Makes a request, as a proxy does.
     async fn create(&self, name: &str, lives: Duration) -> Result<()> {
-        let request: ApprovalRequest = serde_json::from_value(json!({
+        self.create_with(name, lives, |_| {}).await
+    }
+
+    /// Makes a request of which something is otherwise.
+    async fn create_with(&self, name: &str, lives: Duration, edit: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut request = json!({
             "apiVersion": "turnpike.dev/v1alpha1",
             "kind": "ApprovalRequest",
             "metadata": {"name": name},
@@ -58,7 +63,9 @@ impl Requests {
                 "digest": DIGEST,
                 "expiresAt": jiff::Timestamp::now().checked_add(lives)?.to_string(),
             },
-        }))?;
+        });
+        edit(&mut request);
+        let request: ApprovalRequest = serde_json::from_value(request)?;
         self.api.create(&PostParams::default(), &request).await?;
         Ok(())
     }
@@ -271,5 +278,83 @@ async fn an_edit_is_settled_at_once() -> Result<()> {
     );
     // Some 16 ms with builds running beside; the bound leaves room for a machine that has no time at all.
     assert!(times[10] < Duration::from_millis(500), "median {:?}", times[10]);
+    Ok(())
+}
+
+/// A policy that asks for approvals; every method makes another spec.
+fn policy(namespace: &str, method: &str) -> Value {
+    json!({
+        "apiVersion": "turnpike.dev/v1alpha1",
+        "kind": "AgentPolicy",
+        "metadata": {"name": "coder", "namespace": namespace},
+        "spec": {
+            "agents": [{"serviceAccount": {"name": "coder"}}],
+            "rules": [{"name": "deploy", "effect": "RequireApproval", "methods": [method]}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_ends_what_it_asked_for_before() -> Result<()> {
+    let requests = Requests::start().await?;
+    let _operator = requests.bench.operator("operator-0", &[]).await?;
+    let namespace = requests.namespace.clone();
+    let policies: Api<AgentPolicy> = Api::namespaced(requests.bench.client.clone(), &namespace);
+    let apply = async |method: &str| -> Result<AgentPolicy> {
+        let params = PatchParams::apply("test").force();
+        let patch = Patch::Apply(policy(&namespace, method));
+        Ok(policies.patch("coder", &params, &patch).await?)
+    };
+    let first = apply("run.**").await?;
+    let (uid, generation) = (first.metadata.uid, first.metadata.generation);
+    let asks = |value: &mut Value| {
+        value["spec"]["policies"][0]["uid"] = json!(uid);
+        value["spec"]["policies"][0]["generation"] = json!(generation);
+    };
+    let day = Duration::from_secs(86400);
+    for name in ["pending", "approved", "denied"] {
+        requests.create_with(name, day, asks).await?;
+        requests.wait(name, Phase::Pending).await?;
+    }
+    let approve = json!({"decision": "Approve"});
+    requests.review("approved", "alice@acme.test", &approve).await?;
+    requests.wait("approved", Phase::Approved).await?;
+    let deny = json!({"decision": "Deny"});
+    requests.review("denied", "alice@acme.test", &deny).await?;
+    requests.wait("denied", Phase::Denied).await?;
+    let instructions = requests
+        .api
+        .get("pending")
+        .await?
+        .status
+        .and_then(|s| s.instructions);
+    let line = instructions.context("no line to paste")?;
+    assert!(
+        line.starts_with(&format!(
+            "kubectl patch apr pending -n {namespace} --subresource=status"
+        )),
+        "{line}"
+    );
+
+    apply("run.**.create").await?;
+    for (name, before) in [("pending", vec![]), ("approved", vec!["Approved=True Approved"])] {
+        let superseded = requests.wait(name, Phase::Superseded).await?;
+        let mut conditions = vec!["Pending=False PolicyChanged"];
+        conditions.extend(before);
+        conditions.push("Superseded=True PolicyChanged");
+        assert_eq!(outcome(&superseded).2, conditions, "{name}");
+        assert_eq!(superseded.status.and_then(|s| s.instructions), None, "{name}");
+    }
+    // A policy that is gone ends what it asked for as well; what was denied stays denied.
+    let second = policies.get("coder").await?.metadata;
+    let asks = |value: &mut Value| {
+        value["spec"]["policies"][0]["uid"] = json!(second.uid);
+        value["spec"]["policies"][0]["generation"] = json!(second.generation);
+    };
+    requests.create_with("orphan", day, asks).await?;
+    requests.wait("orphan", Phase::Pending).await?;
+    policies.delete("coder", &DeleteParams::default()).await?;
+    requests.wait("orphan", Phase::Superseded).await?;
+    requests.wait("denied", Phase::Denied).await?;
     Ok(())
 }

@@ -126,6 +126,16 @@ pub(crate) async fn hold(
                 &request,
             )));
         }
+        Waited::Superseded(request) => {
+            note(record, &request);
+            // What the policies of now say tells more, where they deny the call.
+            return Err(
+                match decide_again(gateway, record, caller, wanted.sight, &digest, &request) {
+                    Err(refused) => refused,
+                    Ok(_) => Box::new(named(superseded(&request), &request)),
+                },
+            );
+        }
         Waited::Spent(request) => {
             note(record, &request);
             return Err(Box::new(named(spent(), &request)));
@@ -502,6 +512,16 @@ fn refused_by_person(request: &ApprovalRequest) -> Refusal {
             ),
         ),
         request,
+    )
+}
+
+fn superseded(request: &ApprovalRequest) -> Refusal {
+    Refusal::denied(
+        "APPROVAL_SUPERSEDED",
+        format!(
+            "The policies changed since the approval {} was asked for. Make the same call again to ask anew.",
+            full_name(request)
+        ),
     )
 }
 

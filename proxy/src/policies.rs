@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use turnpike_compiler::{Bundle, PolicyDef};
+use turnpike_compiler::{Bundle, PolicyDef, approval::Found};
 use turnpike_policy::PolicySet;
 
 /// A set and what it was made of.
@@ -100,6 +100,22 @@ impl Policies {
                 .collect(),
         );
         count
+    }
+
+    /// What is in force of a policy.
+    pub fn find(&self, namespace: &str, name: &str) -> Found {
+        let now = self.now.load();
+        let policies = now.set.policies();
+        match policies
+            .iter()
+            .find(|p| p.namespace == namespace && p.name == name)
+        {
+            Some(policy) => Found::At {
+                uid: policy.uid.clone(),
+                generation: policy.generation,
+            },
+            None => Found::Gone,
+        }
     }
 
     /// The namespaces that have a bundle, and the digest that is in force for each; changes as they do.

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use turnpike_compiler::{Bundle, Context as CompileContext, NamespaceLabels, PolicyDef, load};
+use turnpike_crds::PolicyReference;
 
 use crate::{
     config::Config,
@@ -64,7 +65,9 @@ pub async fn run(dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
         .load()
         .map_err(|problems| anyhow::anyhow!("policies cannot be used:\n{}", problems.join("\n")))?;
     let hub = Arc::new(Hub::default());
-    let approvals = FileStore::open(layout.approvals(), hub.clone()).context("the approvals folder")?;
+    let in_force = policies.clone();
+    let find = move |asked: &PolicyReference| in_force.find(&asked.namespace, &asked.name);
+    let approvals = FileStore::open(layout.approvals(), hub.clone(), find).context("the approvals folder")?;
     let watching = watch_folder(&layout, loader, approvals.clone(), stop.clone())?;
     let (_ready, ready) = watch::channel(true);
     let parts = Parts {

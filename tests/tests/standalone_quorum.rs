@@ -122,3 +122,36 @@ async fn a_call_goes_on_when_all_that_its_rules_require_is_met() -> Result<()> {
     assert_eq!(gate.approvals()?.len(), 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_policy_that_changes_ends_what_it_asked_for_before() -> Result<()> {
+    let standin = Standin::start(Options::default()).await?;
+    let plain = "      approval: {holdFor: 20s}\n";
+    let policy = format!(
+        "{}{plain}",
+        &POLICY[..POLICY.find("      approval:").context("no approval")?]
+    );
+    let gate = Standalone::start(&standin, &policy).await?;
+    let agent = gate.agent("agents/coder")?;
+    let change = async {
+        gate.approval("Pending").await?;
+        gate.write_policy("test", &policy.replace("holdFor: 20s", "holdFor: 100ms"))?;
+        gate.approval("Superseded").await
+    };
+    // The call that is held is told at once, and asks anew when it is made again.
+    let (answer, superseded) = tokio::join!(deploy(&agent), change);
+    let superseded = superseded?;
+    assert_eq!(answer?.refusal(), (403, "APPROVAL_SUPERSEDED".to_owned()));
+    assert_eq!(
+        superseded.value["status"]["conditions"][1]["message"],
+        "policy agents/coder changed since it asked for the approval"
+    );
+    assert_eq!(
+        deploy(&agent).await?.refusal(),
+        (403, "APPROVAL_PENDING".to_owned())
+    );
+    let phases: Vec<String> = gate.approvals()?.iter().map(|a| a.phase().to_owned()).collect();
+    assert_eq!(phases.len(), 2, "{phases:?}");
+    assert!(phases.iter().any(|p| p == "Pending"), "{phases:?}");
+    Ok(())
+}

@@ -58,6 +58,12 @@ impl Directory {
         }
     }
 
+    /// The folder as it was named.
+    pub(super) fn shown(&self) -> String {
+        let folder = self.approvals.parent().unwrap_or(&self.approvals);
+        folder.display().to_string()
+    }
+
     pub(super) fn list(&self, all_namespaces: bool) -> Result<Listing> {
         let mut listing = Listing::default();
         let entries = match fs::read_dir(&self.approvals) {

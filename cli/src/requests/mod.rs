@@ -83,6 +83,17 @@ impl Requests {
         }
     }
 
+    /// The command line that decides a request.
+    pub(crate) fn command(&self, verb: &str, request: &ApprovalRequest) -> String {
+        let name = request.metadata.name.as_deref().unwrap_or_default();
+        match self {
+            Self::Cluster(cluster) => format!("kubectl turnpike {verb} -n {} {name}", cluster.namespace()),
+            Self::Directory(directory) => {
+                format!("kubectl-turnpike --config {} {verb} {name}", directory.shown())
+            }
+        }
+    }
+
     /// Who settles reviews, for the case that nobody does.
     pub(crate) fn settled_by(&self) -> &'static str {
         match self {

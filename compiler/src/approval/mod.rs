@@ -1,7 +1,9 @@
 //! What reviews come down to, and the status that follows. Pure: the operator and standalone mode write
 //! what this says.
 
+mod instructions;
 mod quorum;
+mod superseded;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase, Review, ReviewDecision, condition};
 
 use self::quorum::Approval;
-pub use self::quorum::Tally;
+pub use self::{
+    quorum::Tally,
+    superseded::{Found, superseded_status},
+};
 
 /// What the reviews of a request come down to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,13 +92,13 @@ fn is_requester(request: &ApprovalRequest, who: &str) -> bool {
     who == agent || account.is_some_and(|(namespace, name)| agent.split_once('/') == Some((namespace, name)))
 }
 
-/// The status that should be written, or `None` where it is right already. Denied, Expired and Consumed are
-/// final; Approved becomes Consumed when it was spent and Expired when its time is over.
+/// The status that should be written, or `None` where it is right already. Denied, Expired, Consumed and Superseded
+/// are final; Approved becomes Consumed when it was spent and Expired when its time is over.
 pub fn next_status(request: &ApprovalRequest, now: Timestamp) -> Option<ApprovalRequestStatus> {
     let before = request.status.clone().unwrap_or_default();
     let mut next = before.clone();
     match before.phase {
-        Some(Phase::Denied | Phase::Expired | Phase::Consumed) => return None,
+        Some(Phase::Denied | Phase::Expired | Phase::Consumed | Phase::Superseded) => return None,
         Some(Phase::Approved) => {
             if let Some(spent) = &before.consumption {
                 next.phase = Some(Phase::Consumed);
@@ -129,6 +134,9 @@ fn settle_pending(request: &ApprovalRequest, next: &mut ApprovalRequestStatus, n
     match verdict {
         Verdict::Pending => {
             next.phase = Some(Phase::Pending);
+            // A folder has no API server that could be asked to patch; its files say themselves what to do.
+            let stored = request.metadata.resource_version.is_some();
+            next.instructions = stored.then(|| instructions::line(request));
             wait(next, request, waits(request, &tally), now);
         }
         Verdict::Approved { by, reason } => {
@@ -195,7 +203,7 @@ fn decided(what: &str, by: &[String], reason: &Option<String>) -> String {
     }
 }
 
-/// Sets one condition to True; Pending, if it was, becomes False.
+/// Sets one condition to True; Pending, if it was, becomes False, and with it goes what one could do about it.
 fn enter(
     status: &mut ApprovalRequestStatus,
     request: &ApprovalRequest,
@@ -204,6 +212,9 @@ fn enter(
     message: String,
     now: Timestamp,
 ) {
+    if type_ != condition::PENDING {
+        status.instructions = None;
+    }
     let mut set = |type_: &str, value: &str, reason: &str, message: String| {
         let condition = Condition {
             type_: type_.to_owned(),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use turnpike_crds::{ApprovalRequest, Phase};
 
-use super::{next_status, settle};
+use super::{Found, next_status, settle, superseded_status};
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 const OTHER: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000002";
@@ -151,5 +151,70 @@ fn the_status_says_how_far_it_is_and_who_does_not_count() {
             vec![],
             vec!["not enough approvals in time: 1/2".to_owned()],
         )
+    );
+}
+
+#[test]
+fn a_policy_that_is_no_longer_what_it_was_ends_what_is_open() {
+    let now = at("2030-01-01T00:00:00Z");
+    let version = |uid: &str, generation| Found::At {
+        uid: uid.to_owned(),
+        generation,
+    };
+    let found: [(Found, Option<&str>); 5] = [
+        (Found::Unknown, None),
+        (version("u", 3), None),
+        (Found::Gone, Some("policy agents/coder is no longer in force")),
+        (
+            version("v", 3),
+            Some("policy agents/coder was replaced by another one of that name"),
+        ),
+        (
+            version("u", 4),
+            Some("policy agents/coder changed since it asked for the approval"),
+        ),
+    ];
+    for phase in [
+        "Pending",
+        "Approved",
+        "Denied",
+        "Expired",
+        "Consumed",
+        "Superseded",
+    ] {
+        for (found, why) in &found {
+            let request = request(json!([]), json!({"phase": phase, "instructions": "kubectl ..."}));
+            let status = superseded_status(&request, |_| found.clone(), now);
+            let told = status.map(|s| {
+                let held = s.conditions.into_iter().find(|c| c.status == "True");
+                (s.phase, held.map(|c| c.message), s.instructions)
+            });
+            let open = matches!(phase, "Pending" | "Approved");
+            let expected = why
+                .filter(|_| open)
+                .map(|why| (Some(Phase::Superseded), Some(why.to_owned()), None));
+            assert_eq!(told, expected, "{phase} {found:?}");
+        }
+    }
+    // One that is spent, or over, is not ended another way.
+    let spent =
+        json!({"phase": "Approved", "consumption": {"by": "p", "call": "c", "at": "2030-01-01T00:00:00Z"}});
+    let spent = request(json!([]), spent);
+    assert_eq!(superseded_status(&spent, |_| Found::Gone, now), None);
+    let (late, open) = (at("2030-01-03T00:00:00Z"), request(json!([]), json!({})));
+    assert_eq!(superseded_status(&open, |_| Found::Gone, late), None);
+}
+
+#[test]
+fn a_pending_request_shows_the_line_to_paste_where_kubectl_can_be_used() {
+    let now = at("2030-01-01T00:00:00Z");
+    let requires = json!([{"approvals": 1, "approvers": {"groups": ["o'neill", "sre"]}}]);
+    let mut stored = request(requires, json!({}));
+    assert_eq!(next_status(&stored, now).unwrap().instructions, None);
+    stored.metadata.resource_version = Some("7".to_owned());
+    let expected = r#"kubectl patch apr coder-1 -n agents --subresource=status --type=merge -p '{"status":{"reviews":{"YOUR-USER-NAME":{"decision":"Approve","digest":"DIGEST","groups":["o'\''neill","sre"],"reason":"WHY"}}}}'"#;
+    assert_eq!(
+        next_status(&stored, now).unwrap().instructions,
+        Some(expected.replace("DIGEST", DIGEST))
     );
 }

@@ -20,6 +20,7 @@
 mod apply;
 mod dereference;
 mod guardrails;
+mod in_force;
 mod plan;
 mod status;
 #[cfg(test)]
@@ -46,13 +47,15 @@ use turnpike_crds::AgentPolicy;
 use crate::{
     FIELD_MANAGER,
     events::Events,
-    watch::Caches,
+    queue::WorkQueue,
+    watch::{Caches, RequestKey},
     worker::{Failure, Next, Reconciler},
 };
 
 use guardrails::Guardrails;
 
 pub use apply::bundle_name;
+pub(crate) use in_force::InForce;
 pub use plan::MAX_BUNDLE_BYTES;
 
 /// A Secret that was missing is looked for again after this time; Secrets are not watched, so that the
@@ -71,6 +74,8 @@ pub(crate) struct PolicyReconciler {
     namespace: String,
     caches: Caches,
     events: Events,
+    in_force: InForce,
+    requests: Arc<WorkQueue<RequestKey>>,
     memory: Mutex<HashMap<String, Memory>>,
     guardrails: Guardrails,
 }
@@ -145,12 +150,22 @@ impl Failure for PolicyError {
 }
 
 impl PolicyReconciler {
-    pub(crate) fn new(client: Client, namespace: &str, caches: Caches, events: Events) -> Self {
+    /// Policies that are written go into `in_force`, and the approval requests that they concern into `requests`.
+    pub(crate) fn new(
+        client: Client,
+        namespace: &str,
+        caches: Caches,
+        events: Events,
+        in_force: InForce,
+        requests: Arc<WorkQueue<RequestKey>>,
+    ) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
             caches,
             events,
+            in_force,
+            requests,
             memory: Mutex::default(),
             guardrails: Guardrails::default(),
         }
@@ -254,6 +269,11 @@ impl Reconciler for PolicyReconciler {
         let plan = plan::plan(&inputs, &last_good, &self.namespace);
         let applied = apply::apply(&bundles, &plan, &inputs).await?;
         self.remember(namespace, &plan);
+        if self.in_force.written(namespace, &plan.bundle.policies) {
+            // What their policies asked for may not be what they ask for now.
+            let concerned = self.caches.requests_of(namespace);
+            concerned.into_iter().for_each(|key| self.requests.add(key));
+        }
         if *namespace == self.namespace {
             self.guardrails.written(inputs.namespaces.clone());
         }

@@ -20,8 +20,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
 use tokio::sync::Semaphore;
-use turnpike_compiler::{approval::next_status, load};
-use turnpike_crds::{ApprovalRequest, Consumption, Phase};
+use turnpike_compiler::{
+    approval::{Found, next_status, superseded_status},
+    load,
+};
+use turnpike_crds::{ApprovalRequest, Consumption, Phase, PolicyReference};
 
 use super::{ApprovalStore, StoreError, hub::Hub, is_over, phase};
 
@@ -34,14 +37,26 @@ const UNSETTLED_FOR: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct FileStore(Arc<Folder>);
 
-#[derive(Debug)]
 struct Folder {
     dir: PathBuf,
     hub: Arc<Hub>,
+    /// What a policy that asked is now.
+    find: Box<FindPolicy>,
     /// Held while a file is read and written back.
     known: Mutex<Known>,
     /// Whose turn it is to work on files.
     turn: Semaphore,
+}
+
+/// Looks up a policy that asked for an approval.
+type FindPolicy = dyn Fn(&PolicyReference) -> Found + Send + Sync;
+
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folder")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The files as they were last read.
@@ -80,15 +95,21 @@ impl Stamp {
 }
 
 impl FileStore {
-    /// A store in this folder, which is made if it is not there.
+    /// A store in this folder, which is made if it is not there. `find` says what a policy that asked for an approval
+    /// is now.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(dir: PathBuf, hub: Arc<Hub>) -> io::Result<Arc<Self>> {
+    pub fn open(
+        dir: PathBuf,
+        hub: Arc<Hub>,
+        find: impl Fn(&PolicyReference) -> Found + Send + Sync + 'static,
+    ) -> io::Result<Arc<Self>> {
         fs::create_dir_all(&dir)?;
         let folder = Folder {
             dir,
             hub,
+            find: Box::new(find),
             known: Mutex::default(),
             turn: Semaphore::new(1),
         };
@@ -194,7 +215,9 @@ impl Folder {
             request,
         };
         if let Some(request) = &mut entry.request {
-            if let Some(status) = next_status(request, Timestamp::now()) {
+            let now_at = Timestamp::now();
+            let superseded = superseded_status(request, &*self.find, now_at);
+            if let Some(status) = superseded.or_else(|| next_status(request, now_at)) {
                 request.status = Some(status);
                 if let Err(error) = self.write(request) {
                     tracing::error!(request = request.name_any(), %error, "cannot write an approval request");
@@ -300,7 +323,7 @@ impl Folder {
 /// over.
 fn is_done_with(request: &ApprovalRequest) -> bool {
     match phase(request) {
-        Phase::Consumed | Phase::Expired => true,
+        Phase::Consumed | Phase::Expired | Phase::Superseded => true,
         Phase::Denied => is_over(request),
         Phase::Pending | Phase::Approved => false,
     }

@@ -90,6 +90,8 @@ pub enum Waited {
     Denied(Box<ApprovalRequest>),
     /// Nobody decided in time.
     Expired(Box<ApprovalRequest>),
+    /// A policy that asked is no longer what it was.
+    Superseded(Box<ApprovalRequest>),
     /// Approved, and spent on another copy of the call.
     Spent(Box<ApprovalRequest>),
     /// The connection was held long enough; the request stays open.
@@ -229,6 +231,7 @@ impl Gate {
                 }
                 Phase::Denied => return Waited::Denied(Box::new(ApprovalRequest::clone(&latest))),
                 Phase::Consumed => return Waited::Spent(Box::new(ApprovalRequest::clone(&latest))),
+                Phase::Superseded => return Waited::Superseded(Box::new(ApprovalRequest::clone(&latest))),
                 Phase::Expired => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
                 _ if is_over(&latest) => return Waited::Expired(Box::new(ApprovalRequest::clone(&latest))),
                 _ => {}
@@ -312,7 +315,11 @@ fn until(end: &Timestamp) -> Duration {
 fn is_for(request: &ApprovalRequest, held: &Held) -> bool {
     let same = request.spec.digest == held.spec.digest && request.spec.policies == held.spec.policies;
     let spent = request.status.as_ref().is_some_and(|s| s.consumption.is_some());
-    same && !spent && !is_over(request) && !matches!(phase(request), Phase::Expired | Phase::Consumed)
+    let ended = matches!(
+        phase(request),
+        Phase::Expired | Phase::Consumed | Phase::Superseded
+    );
+    same && !spent && !ended && !is_over(request)
 }
 
 /// `PREFIX-xxxxxxx`: seven characters made of the digest, in an alphabet without vowels, so that no words appear.

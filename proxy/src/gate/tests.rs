@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ResourceExt;
 use tokio_util::sync::CancellationToken;
+use turnpike_compiler::approval::Found;
 use turnpike_crds::{
     AgentIdentity, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, CallSummary, Phase,
     PolicyReference,
@@ -68,7 +69,7 @@ impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Arc::new(Hub::default());
-        let store = FileStore::open(dir.path().to_owned(), hub.clone()).unwrap();
+        let store = FileStore::open(dir.path().to_owned(), hub.clone(), |_| Found::Unknown).unwrap();
         let stop = CancellationToken::new();
         let gate = Gate::new(
             store.clone(),
@@ -109,6 +110,7 @@ fn end(waited: &Waited) -> &'static str {
         Waited::Approved(_) => "approved",
         Waited::Denied(_) => "denied",
         Waited::Expired(_) => "expired",
+        Waited::Superseded(_) => "superseded",
         Waited::Spent(_) => "spent",
         Waited::StillPending(_) => "pending",
         Waited::Gone { .. } => "gone",
@@ -130,7 +132,7 @@ async fn one_call_has_one_open_request_and_another_call_another() {
     changed.spec.policies[0].generation = 2;
     let changed = bench.gate.open(&changed).await.unwrap();
     assert_ne!(changed.name_any(), first.name_any());
-    for over in [Phase::Consumed, Phase::Expired] {
+    for over in [Phase::Consumed, Phase::Expired, Phase::Superseded] {
         let now = bench.gate.open(&held('a')).await.unwrap();
         bench.decide(&now, over).await;
         let next = bench.gate.open(&held('a')).await.unwrap();
@@ -203,6 +205,7 @@ async fn a_wait_ends_as_the_request_does() {
         (Phase::Denied, "denied"),
         (Phase::Expired, "expired"),
         (Phase::Consumed, "spent"),
+        (Phase::Superseded, "superseded"),
     ] {
         // Decided while it waits, and before it does.
         for before in [false, true] {

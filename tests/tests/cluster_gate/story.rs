@@ -71,6 +71,7 @@ async fn an_agent_is_let_through_masked_held_and_refused_and_all_of_it_is_on_rec
             "RESOURCE",
             "RISK",
             "STATE",
+            "APPROVALS",
             "EXPIRES",
             "AGE",
             &request,
@@ -79,6 +80,7 @@ async fn an_agent_is_let_through_masked_held_and_refused_and_all_of_it_is_on_rec
             "projects/acme-dev/locations/us-central1",
             &score,
             "Pending",
+            "0/1",
         ];
         let shown: Vec<&str> = table.split_whitespace().take(wanted.len()).collect();
         assert_eq!(shown, wanted);

@@ -70,7 +70,11 @@ pub fn validate(definition: &CustomResourceDefinition, document: &Value) -> Vec<
 
 fn walk(schema: &JSONSchemaProps, value: &Value, path: String, errors: &mut Vec<FieldError>) {
     let mut wrong = |message: String| errors.push(FieldError::new(path.clone(), message));
-    if value.is_null() && schema.nullable == Some(true) {
+    if value.is_null() {
+        wrong(
+            "has no value; leave the field out, or write one (a text that begins with `!`, `&` or `#` needs quotes)"
+                .to_owned(),
+        );
         return;
     }
     if let Some(wanted) = &schema.type_
@@ -112,6 +116,12 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: String, errors: &mut Vec<
             }
         }
         Value::Number(number) => {
+            if schema.format.as_deref() == Some("int32")
+                && number.as_i64().and_then(|n| i32::try_from(n).ok()).is_none()
+            {
+                wrong(format!("is {number}; at most {}", i32::MAX));
+                return;
+            }
             let n = number.as_f64().unwrap_or(f64::NAN);
             if let Some(least) = schema.minimum.filter(|m| n < *m) {
                 wrong(format!("is {number}; at least {least}"));

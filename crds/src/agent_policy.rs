@@ -7,6 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::present;
+
 /// What a set of agents may call, with which credential, and what is masked and recorded.
 ///
 /// All policies that select a caller are combined, in no order: Deny beats RequireApproval beats Allow,
@@ -68,7 +70,11 @@ pub struct AgentPolicySpec {
 
     /// The Google credential that allowed calls are made with. The agent never sees it. Default: the
     /// gateway's own (ambient) credential.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub credential: Option<CredentialSpec>,
 
     /// What is allowed, denied or held. Order has no meaning.
@@ -78,11 +84,19 @@ pub struct AgentPolicySpec {
     pub rules: Vec<PolicyRule>,
 
     /// What is held or refused for its risk, whatever rules allow it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub risk: Option<Risk>,
 
     /// How much each agent may do in a time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub limits: Option<Limits>,
 
     /// What agents may not see in answers, and may not send in requests.
@@ -90,7 +104,11 @@ pub struct AgentPolicySpec {
     pub secrets: Secrets,
 
     /// What is kept of the bodies of calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub recording: Option<Recording>,
 }
 
@@ -110,10 +128,18 @@ pub enum Mode {
 #[x_kube(validation = Rule::new("has(self.serviceAccount) != has(self.oidc)").message("set exactly one of serviceAccount and oidc"))]
 pub struct AgentSelector {
     /// Agents that present a projected token of this ServiceAccount (audience `turnpike`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub service_account: Option<ServiceAccountSelector>,
     /// Agents that present an ID token of an OIDC issuer which the gateway trusts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub oidc: Option<OidcSelector>,
 }
 
@@ -130,7 +156,11 @@ pub struct ServiceAccountSelector {
     pub name: String,
     /// Namespace of the ServiceAccount. Only policies in Turnpike's own namespace may name another
     /// namespace than their own, or `*` for all. Default: the policy's namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
@@ -138,7 +168,11 @@ pub struct ServiceAccountSelector {
     pub namespace: Option<String>,
     /// Namespaces of the ServiceAccount, by their labels. Only policies in Turnpike's own namespace may select
     /// namespaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub namespace_selector: Option<NamespaceSelector>,
 }
 
@@ -196,11 +230,19 @@ pub struct OidcSelector {
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s]+$"))]
     pub issuer: String,
     /// The audience that the token must name. Default: `turnpike`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
     /// The subject, exactly as in the token's `sub`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 512))]
     pub subject: Option<String>,
     /// Further claims and the string value that each must have.
@@ -216,13 +258,25 @@ pub struct OidcSelector {
 pub struct CredentialSpec {
     /// The gateway's own credential: attached service account, workload identity or application default
     /// credentials. This is the default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ambient: Option<Ambient>,
     /// A service account key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub service_account_key: Option<ServiceAccountKey>,
     /// Impersonate a Google service account, with the ambient credential or the key as the source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub impersonate: Option<Impersonate>,
     /// OAuth scopes of the access token. Default: `https://www.googleapis.com/auth/cloud-platform`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -307,22 +361,34 @@ pub struct PolicyRule {
     pub methods: Vec<String>,
     /// Resources by their names, such as `projects/acme/locations/us-central1/functions/f` or
     /// `projects/_/buckets/b/objects/o`. `*` stands for any part of one segment, `**` for any number of
-    /// segments (also none). Default: every resource.
+    /// segments (also none). Default, where the field is left out: every resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 1024)))]
     pub resources: Vec<String>,
     /// A condition in CEL that must hold too, such as `request.body.ingress == "INGRESS_TRAFFIC_ALL"`. It may
     /// name method, api, resource, request, agent, now and risk. Where it cannot be evaluated, a rule that denies
     /// or wants an approval matches, and one that allows does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 1024))]
     pub when: Option<String>,
     /// A sentence for the agent and its owner: why, and what to do instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(min = 1, max = 1024))]
     pub message: Option<String>,
     /// How approval is asked for. Only with effect RequireApproval.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub approval: Option<ApprovalSettings>,
 }
 
@@ -343,27 +409,47 @@ pub enum Effect {
 pub struct ApprovalSettings {
     /// How long the agent's connection is held open before the call is answered with APPROVAL_PENDING, for
     /// example `4m`. gcloud gives up waiting after 300 s. Default: `4m`, at most `1h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(ms|s|m|h|d))+$"))]
     pub hold_for: Option<String>,
     /// How long the request may be decided and the approval be used, counted from its creation, for
     /// example `24h`. Default: `24h`, at most `30d`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(ms|s|m|h|d))+$"))]
     pub expires_after: Option<String>,
     /// How many people have to approve. Default: 1, at most 10.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 1, max = 10))]
     pub approvals: Option<i32>,
     /// Whose approvals count. Default: those of everybody who may approve for the policy at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub approvers: Option<Approvers>,
     /// Whether each approval has to come from another one of `approvers.groups`. Nobody counts for two groups.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_distinct_groups: bool,
     /// What the agent is told when `holdFor` is over and nobody has decided. Fail (the default) answers 403
     /// APPROVAL_PENDING; Retry answers 503 with Retry-After, which client libraries try again by themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub on_hold_end: Option<OnHoldEnd>,
 }
 
@@ -400,11 +486,19 @@ pub enum OnHoldEnd {
 #[x_kube(validation = Rule::new("!(has(self.approveAbove) && has(self.denyAbove)) || self.approveAbove <= self.denyAbove").message("approveAbove must not be above denyAbove: nothing would be left to approve"))]
 pub struct Risk {
     /// Calls with a higher score are held until a person approves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 0, max = 100))]
     pub approve_above: Option<i32>,
     /// Calls with a higher score are refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(range(min = 0, max = 100))]
     pub deny_above: Option<i32>,
     /// Points of built-in factors, in the place of their usual ones, such as `destructive: 50`.
@@ -417,7 +511,11 @@ pub struct Risk {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub factors: Vec<RiskFactor>,
     /// How approval is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub approval: Option<ApprovalSettings>,
 }
 
@@ -446,20 +544,36 @@ pub struct RiskFactor {
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Calls in any 60 seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub calls_per_minute: Option<i32>,
     /// Calls that change something, in any 60 minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub changes_per_hour: Option<i32>,
     /// Calls that wait for an approval at a time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub held_calls: Option<i32>,
     /// Bytes that the agent's requests send to Google, in any 60 minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 0, max = 1_000_000_000_000_000_i64))]
     pub bytes_out_per_hour: Option<i64>,
 }
 
@@ -470,14 +584,26 @@ pub struct Secrets {
     /// What happens to a request whose body holds a secret: Allow (it is recorded, for bodies of up to 4 MiB),
     /// RequireApproval or Deny. Where no policy that selects the agent sets it, bodies are searched only when they
     /// are held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub requests: Option<Effect>,
     /// What happens to a request whose body cannot be searched for secrets: an encrypted archive, one that expands
     /// beyond the limits, an unknown coding. Default: as `requests` says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub unscannable: Option<Effect>,
     /// How approval is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub approval: Option<ApprovalSettings>,
     /// Kinds of secrets to search for, besides the built-in ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -531,7 +657,11 @@ pub struct MaskedField {
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
     pub paths: Vec<String>,
     /// What the field is called in `[MASKED:<kind>]` and in the audit log. Default: `policy`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -547,7 +677,11 @@ pub struct Recording {
     #[serde(default)]
     pub bodies: BodyRecording,
     /// How long recorded bodies are kept, for example `400d`. Default: `90d`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(ms|s|m|h|d))+$"))]
     pub retention: Option<String>,
 }
@@ -571,10 +705,18 @@ pub struct AgentPolicyStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The generation that the conditions speak of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub observed_generation: Option<i64>,
     /// Digest of the namespace's bundle that this policy is part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 128))]
     pub bundle_digest: Option<String>,
 }

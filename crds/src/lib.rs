@@ -25,6 +25,7 @@ pub use approval_request::{
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde::{Deserialize, Deserializer};
 
 /// API group of all resources.
 pub const GROUP: &str = "turnpike.dev";
@@ -75,4 +76,15 @@ pub mod marks {
 /// All custom resource definitions, in the order in which they are applied.
 pub fn definitions() -> [CustomResourceDefinition; 2] {
     [AgentPolicy::crd(), ApprovalRequest::crd()]
+}
+
+/// Reads a field that is there. Null is no value: to take it for a field that was left out would drop what somebody
+/// meant to ask for, and `when: !x`, without quotes, is a null to YAML. An API server keeps nulls where the schema says
+/// `nullable`, and drops them unseen where it does not; so it says so, and readers refuse them.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }

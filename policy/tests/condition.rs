@@ -528,6 +528,37 @@ fn another_spelling_of_a_field_is_not_passed_by() {
 }
 
 #[test]
+fn another_spelling_of_an_enum_s_value_is_not_passed_by() {
+    let spelling = || Err(EvalError::OtherSpelling("a value of the request".into()));
+    let all = r#"request.body.ingress == "INGRESS_TRAFFIC_ALL""#;
+    for given in [
+        "1",
+        "ingress_traffic_all",
+        "ingress-traffic-all",
+        "ingressTrafficAll",
+    ] {
+        let body = Stage::with_body(Told::Json(json!({"ingress": given, "names": ["x", given]})));
+        body.answers(&[
+            (all, spelling()),
+            (r#"request.body.ingress != "INGRESS_TRAFFIC_ALL""#, spelling()),
+            (
+                r#"request.body.ingress in ["ALL", "INGRESS_TRAFFIC_ALL"]"#,
+                spelling(),
+            ),
+            (r#""INGRESS_TRAFFIC_ALL" in request.body.names"#, spelling()),
+            // What is no name of an enum's value has one spelling, and so has what is not of the body.
+            (r#"request.body.ingress == "all""#, Ok(false)),
+            (r#"request.body.ingress.lowerAscii() == "all""#, Ok(false)),
+        ]);
+    }
+    Stage::with_body(Told::Json(json!({"ingress": "INGRESS_TRAFFIC_NONE"}))).answers(&[(all, Ok(false))]);
+    Stage::default().answers(&[
+        (r#"request.verb == "post""#, Ok(false)),
+        (r#""1" == "ALL""#, Ok(false)),
+    ]);
+}
+
+#[test]
 fn values_of_another_type_are_an_error_and_not_unequal() {
     let wrong = |operation: &'static str| Err(EvalError::Type(operation));
     Stage::default().answers(&[

@@ -53,14 +53,13 @@ pub(crate) enum Seen {
 }
 
 impl Sight {
-    /// What is known before the body arrives. Parameters and headers are taken along only where a condition may ask
-    /// for them.
-    pub(crate) fn new(canonical: &Canonical, pace: Pace, conditions: bool) -> Self {
+    /// What is known before the body arrives. Parameters and headers are taken along only where somebody asks for them.
+    pub(crate) fn new(canonical: &Canonical, pace: Pace, head: bool) -> Self {
         let mut sight = Self {
             pace,
             ..Self::default()
         };
-        if conditions {
+        if head {
             let target = &canonical.target;
             sight.verb = target.verb().to_owned();
             sight.host = target.host().to_owned();

@@ -108,6 +108,39 @@ async fn a_bucket_that_becomes_public_is_too_risky() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_risk_alone_sees_parameters_and_headers() -> Result<()> {
+    const RISK_ALONE: &str = r#"
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: coder, namespace: agents}
+spec:
+  agents: [{serviceAccount: {name: coder}}]
+  risk: {denyAbove: 99, weights: {public-access: 100}}
+  rules: [{name: all, effect: Allow, methods: ["storage.**", "compute.**"]}]
+"#;
+    let standin = Standin::start(Options::default()).await?;
+    let gate = Standalone::start(&standin, RISK_ALONE).await?;
+    let agent = gate.agent("agents/coder")?;
+    let bucket = "storage.googleapis.com/storage/v1/b/acme-dev-data";
+    let object = "storage.googleapis.com/upload/storage/v1/b/acme-dev-data/o?uploadType=media&name=a";
+    for (verb, url) in [
+        ("PATCH", format!("{bucket}?predefinedAcl=publicRead")),
+        ("PATCH", format!("{bucket}?predefinedAcl=PUBLIC_READ")),
+        ("PATCH", format!("{bucket}?predefinedDefaultObjectAcl=publicRead")),
+        ("POST", format!("{object}&predefinedAcl=publicRead")),
+    ] {
+        let answer = agent.call(verb, &url, "{}").await?;
+        assert_eq!(answer.refusal(), (403, "RISK_DENIED".to_owned()), "{verb} {url}");
+    }
+    assert_eq!(standin.requests().len(), 0);
+    let own = agent
+        .call("PATCH", &format!("{bucket}?predefinedAcl=private"), "{}")
+        .await?;
+    assert_eq!(own.status, 200, "{}", own.text());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_does_not_leave_in_an_object_or_a_secret() -> Result<()> {
     let (standin, gate) = gate().await?;
     let agent = gate.agent("agents/coder")?;

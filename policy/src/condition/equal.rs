@@ -5,8 +5,8 @@ use super::{
     error::EvalError,
     eval::{Evaluation, only_spelling},
     node::{Key, Node},
-    operations,
-    value::{Items, List, Map, Repeated, Value},
+    operations, spelling,
+    value::{Items, List, Map, Repeated, Text, Value},
 };
 
 impl<'a> Evaluation<'a> {
@@ -17,12 +17,7 @@ impl<'a> Evaluation<'a> {
             (Value::Null, Value::Null) => Ok(true),
             (Value::Null, _) | (_, Value::Null) => Ok(false),
             (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
-            (Value::Text(a), Value::Text(b)) => {
-                let (a, b) = (a.as_str(), b.as_str());
-                self.steps
-                    .spend_text(if a.len() == b.len() { a.len() } else { 0 })?;
-                Ok(a == b)
-            }
+            (Value::Text(a), Value::Text(b)) => self.texts_equal(a, b),
             (Value::Time(a), Value::Time(b)) => Ok(a == b),
             (Value::Duration(a), Value::Duration(b)) => Ok(a == b),
             (Value::Int(a), Value::Int(b)) => Ok(a == b),
@@ -32,6 +27,27 @@ impl<'a> Evaluation<'a> {
             (Value::List(a), Value::List(b)) => self.lists_equal(a, b),
             (Value::Map(a), Value::Map(b)) => self.maps_equal(a, b),
             _ => Err(EvalError::Type("==")),
+        }
+    }
+
+    fn texts_equal(&mut self, a: &Text<'a>, b: &Text<'a>) -> Result<bool, EvalError> {
+        let is_sent = |text: &Text<'_>| matches!(text, Text::Sent(_));
+        let pair = match (is_sent(a), is_sent(b)) {
+            (true, false) => Some((a.as_str(), b.as_str())),
+            (false, true) => Some((b.as_str(), a.as_str())),
+            _ => None,
+        };
+        let (a, b) = (a.as_str(), b.as_str());
+        self.steps
+            .spend_text(if a.len() == b.len() { a.len() } else { 0 })?;
+        if a == b {
+            return Ok(true);
+        }
+        match pair {
+            Some((given, meant)) if spelling::may_be_value(given, meant) => {
+                Err(EvalError::OtherSpelling("a value of the request".into()))
+            }
+            _ => Ok(false),
         }
     }
 
@@ -87,7 +103,8 @@ impl<'a> Evaluation<'a> {
         match (&needle, &hay) {
             (Value::Text(key), Value::Map(map)) => {
                 if let Map::Json(_) | Map::Pairs(_) = map {
-                    only_spelling(map, &Key::of(key.as_str(), "a key that `in` looks for".into()))?;
+                    let key = Key::of(key.as_str(), "a key that `in` looks for".into());
+                    only_spelling(&mut self.steps, map, &key)?;
                 }
                 Ok(map.contains(key.as_str()))
             }

@@ -13,8 +13,12 @@ use super::{
     node::{Arithmetic, Function, Key, Loop, LoopKind, Node, Order},
     operations::{self, Steps},
     scene::Scene,
+    spelling,
     value::{Items, List, Map, Repeated, Text, Value},
 };
+
+/// Names of members that are compared in one step.
+const KEYS_A_STEP: usize = 16;
 
 type Answer<'a> = Result<Value<'a>, EvalError>;
 
@@ -153,7 +157,7 @@ impl<'a> Evaluation<'a> {
         let found = map
             .get(&key.name)
             .map_err(|Repeated| EvalError::Repeated((&key.path).into()))?;
-        only_spelling(map, key)?;
+        only_spelling(&mut self.steps, map, key)?;
         Ok(found)
     }
 
@@ -162,7 +166,7 @@ impl<'a> Evaluation<'a> {
         let Value::Map(map) = of else {
             return Err(EvalError::Type("has()"));
         };
-        only_spelling(map, key)?;
+        only_spelling(&mut self.steps, map, key)?;
         Ok(map.contains(&key.name))
     }
 
@@ -303,12 +307,20 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// That a member of the body or a parameter is not (also) there in its other spelling.
-pub(super) fn only_spelling(map: &Map<'_>, key: &Key) -> Result<(), EvalError> {
-    match (map, &key.other) {
-        (Map::Json(_) | Map::Pairs(_), Some(other)) if map.contains(other) => {
-            Err(EvalError::OtherSpelling((&key.path).into()))
-        }
-        _ => Ok(()),
+/// That a member of the body or a parameter is not (also) there in another spelling.
+pub(super) fn only_spelling(steps: &mut Steps, map: &Map<'_>, key: &Key) -> Result<(), EvalError> {
+    if let Map::Claims(_) | Map::Shared(_) = map {
+        return Ok(());
+    }
+    steps.spend(map.len() / KEYS_A_STEP)?;
+    let is_other = |given: &str| spelling::is_other_of(given, &key.name);
+    let other = match map {
+        Map::Json(members) => members.keys().any(|given| is_other(given)),
+        Map::Pairs(pairs) => pairs.iter().any(|(given, _)| is_other(given)),
+        Map::Claims(_) | Map::Shared(_) => false,
+    };
+    match other {
+        true => Err(EvalError::OtherSpelling((&key.path).into())),
+        false => Ok(()),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     environment::Field,
     pattern::Pattern,
-    spelling,
     time::{TimePart, Zone},
     value::Value,
 };
@@ -46,8 +45,6 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: Arc<str>,
-    /// The other spelling that Google reads as the same field, where there is one.
-    pub(super) other: Option<Box<str>>,
     /// The member as the expression writes it, for errors.
     pub(super) path: Arc<str>,
 }
@@ -57,7 +54,6 @@ impl Key {
     pub(super) fn of(name: &str, path: Arc<str>) -> Self {
         Self {
             name: name.into(),
-            other: spelling::other(name),
             path,
         }
     }

@@ -184,6 +184,7 @@ pub(super) fn apply<'a>(
         (Function::UpperAscii, Value::Text(of), None) => Ok(Value::owned(of.as_str().to_ascii_uppercase())),
         (Function::Trim, Value::Text(of), None) => Ok(match of {
             Text::Borrowed(of) => Value::text(of.trim()),
+            Text::Sent(of) => Value::Text(Text::Sent(of.trim())),
             Text::Shared(of) => Value::owned(of.trim()),
         }),
         (Function::Split, Value::Text(of), Some(Value::Text(by))) => split(steps, &of, by.as_str()),
@@ -238,13 +239,13 @@ fn count<'a>(count: usize) -> Result<Value<'a>, EvalError> {
 /// The parts of a text between separators, as CEL splits: an empty separator parts it into characters.
 fn split<'a>(steps: &mut Steps, of: &Text<'a>, by: &str) -> Result<Value<'a>, EvalError> {
     let parts = match of {
-        Text::Borrowed(of) if by.is_empty() => collect(
+        Text::Borrowed(of) | Text::Sent(of) if by.is_empty() => collect(
             steps,
             of.char_indices()
                 .filter_map(|(at, c)| of.get(at..at + c.len_utf8()))
                 .map(Value::text),
         ),
-        Text::Borrowed(of) => collect(steps, of.split(by).map(Value::text)),
+        Text::Borrowed(of) | Text::Sent(of) => collect(steps, of.split(by).map(Value::text)),
         Text::Shared(of) if by.is_empty() => collect(steps, of.chars().map(|c| Value::owned(c.to_string()))),
         Text::Shared(of) => collect(steps, of.split(by).map(Value::owned)),
     };

@@ -25,6 +25,8 @@ pub(super) enum Value<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Text<'a> {
     Borrowed(&'a str),
+    /// What the agent sent: a string of the body, or the value of a parameter or a header.
+    Sent(&'a str),
     Shared(Arc<str>),
 }
 
@@ -77,7 +79,7 @@ impl<'a> Value<'a> {
                 (None, Some(double)) => Self::Double(double),
                 (None, None) => Self::Double(f64::NAN),
             },
-            Json::String(text) => Self::text(text),
+            Json::String(text) => Self::Text(Text::Sent(text)),
             Json::Array(items) => Self::List(List::Json(items)),
             Json::Object(members) => Self::Map(Map::Json(members)),
         }
@@ -96,7 +98,7 @@ impl<'a> Value<'a> {
 impl Text<'_> {
     pub(super) fn as_str(&self) -> &str {
         match self {
-            Self::Borrowed(text) => text,
+            Self::Borrowed(text) | Self::Sent(text) => text,
             Self::Shared(text) => text,
         }
     }
@@ -147,7 +149,7 @@ impl<'a> Map<'a> {
                     .filter(|(name, _)| *name == key)
                     .map(|(_, value)| *value);
                 match (values.next(), values.next()) {
-                    (first, None) => Ok(first.map(Value::text)),
+                    (first, None) => Ok(first.map(|value| Value::Text(Text::Sent(value)))),
                     (_, Some(_)) => Err(Repeated),
                 }
             }

@@ -15,8 +15,8 @@ pub struct Needs {
     pub body: Need,
     /// What secrets the body holds.
     pub search: Need,
-    /// Whether conditions are asked at all, which may name parameters and headers.
-    pub conditions: bool,
+    /// Verb, host, parameters and headers, which conditions may name, and which add to a risk.
+    pub head: bool,
 }
 
 /// Whether something is needed, in order.
@@ -53,7 +53,7 @@ impl PolicySet {
                         return;
                     };
                     let reads = condition.reads();
-                    needs.conditions = true;
+                    needs.head = true;
                     if reads.body || (reads.risk && telling) {
                         needs.body = needs.body.max(Need::by(self.rule(hit.rule).policy.mode));
                     }
@@ -62,7 +62,7 @@ impl PolicySet {
         }
         self.for_risk(caller, |id, policy| {
             let factors = self.conditions.of_factors(id);
-            needs.conditions |= !factors.is_empty();
+            needs.head = true;
             if telling || factors.iter().any(|f| f.reads().body) {
                 needs.body = needs.body.max(Need::by(policy.mode));
             }

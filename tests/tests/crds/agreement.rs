@@ -101,7 +101,18 @@ async fn wrong_policies_are_refused_in_the_cluster_and_in_files() -> Result<()> 
     let rules: Vec<Value> = (0..257)
         .map(|i| json!({"name": format!("r{i}"), "effect": "Allow", "methods": ["**"]}))
         .collect();
+    let no_value = "has no value; leave the field out";
     let cases: Vec<Wrong> = vec![
+        (
+            put("/spec/limits", json!({"callsPerMinute": 99_999_999_999_i64})),
+            "should be less than or equal to 1000000000",
+            "spec.limits.callsPerMinute: is 99999999999; at most",
+        ),
+        (
+            put("/spec/rules/0/resources", json!([])),
+            "should have at least 1 items",
+            "spec.rules[0].resources: has 0 entries; at least 1",
+        ),
         (
             take("/spec/agents"),
             "spec.agents: Required value",
@@ -130,7 +141,7 @@ async fn wrong_policies_are_refused_in_the_cluster_and_in_files() -> Result<()> 
         (
             put("/spec/agents/0", json!({"serviceAccount": null, "oidc": null})),
             "set exactly one of serviceAccount and oidc",
-            "spec.agents[0]: set exactly one of serviceAccount and oidc",
+            no_value,
         ),
         (
             put("/spec/agents/0/serviceAccount/name", json!("")),
@@ -357,15 +368,44 @@ async fn wrong_policies_are_refused_in_the_cluster_and_in_files() -> Result<()> 
     all_refused(&bench, policy("wrong"), offline, cases).await
 }
 
+/// A condition without quotes that begins with `!` is a null. An API server would drop it unseen were the field not
+/// nullable; so it keeps it, and whoever reads the policy refuses it.
+#[tokio::test]
+async fn fields_without_a_value_are_not_taken_for_fields_left_out() -> Result<()> {
+    let bench = Bench::new("null").await?;
+    let cases: [Change; 4] = [
+        ("/spec/rules/0/when", Some(Value::Null)),
+        ("/spec/risk", Some(Value::Null)),
+        ("/spec/agents/0/oidc", Some(Value::Null)),
+        ("/spec/credential", Some(Value::Null)),
+    ];
+    for case in &cases {
+        let object = changed(policy("null"), case)?;
+        let file = offline(&object).unwrap_or_default();
+        ensure!(
+            file.contains("has no value; leave the field out"),
+            "{}: {file}",
+            case.0
+        );
+        ensure!(bench.refusal(&object).await?.is_none(), "{}", case.0);
+        bench.kubectl(&["create", "-f", "-"], Some(&object)).await?;
+        let kept = bench.kubectl(&["get", "agp", "null", "-o", "json"], None).await?;
+        let kept: Value = serde_json::from_str(&kept)?;
+        let read = serde_json::from_value::<turnpike_crds::AgentPolicy>(kept);
+        let refused = read.err().map(|e| e.to_string()).unwrap_or_default();
+        ensure!(refused.contains("invalid type: null"), "{}: {refused}", case.0);
+        bench.kubectl(&["delete", "agp", "null"], None).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn right_policies_are_taken_in_the_cluster_and_from_files() -> Result<()> {
     let bench = Bench::new("right").await?;
-    let cases: [Change; 6] = [
+    let cases: [Change; 4] = [
         ("/metadata/labels", Some(json!({"team": "dev"}))),
         ("/spec/rules", Some(json!([]))),
         ("/spec/rules", None),
-        ("/spec/agents/0/oidc", Some(Value::Null)),
-        ("/spec/credential", Some(Value::Null)),
         (
             "/spec",
             Some(json!({

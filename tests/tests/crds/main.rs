@@ -184,7 +184,16 @@ async fn an_approval_request_never_changes_and_is_decided_in_its_status() -> Res
     assert_eq!(
         table[0],
         [
-            "NAME", "AGENT", "METHOD", "RESOURCE", "RISK", "STATE", "EXPIRES", "AGE", "RULE"
+            "NAME",
+            "AGENT",
+            "METHOD",
+            "RESOURCE",
+            "RISK",
+            "STATE",
+            "APPROVALS",
+            "EXPIRES",
+            "AGE",
+            "RULE"
         ]
     );
     let (method, resource) = (
@@ -228,7 +237,7 @@ DESCRIPTION:
     assert_eq!(explain("agp.spec.rules.effect").await?, wanted);
     let phase = explain("apr.status.phase").await?;
     ensure!(
-        phase.contains("Pending, then one of Approved, Denied and Expired"),
+        phase.contains("Pending, then one of Approved, Denied, Expired and Superseded"),
         "{phase}"
     );
     let policy = explain("agentpolicy").await?;

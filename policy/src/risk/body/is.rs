@@ -17,7 +17,7 @@ pub(super) enum Is {
     EscalatingPermission,
     /// Ranges of addresses that together span a large part of the internet: see [`super::range`].
     OpenRange,
-    /// One of these texts or numbers, whatever their case.
+    /// One of these texts or numbers, whatever their case and whatever stands between their words.
     OneOf(&'static [&'static str], &'static str),
     /// A switch that is off, or is reset.
     Off,
@@ -95,9 +95,10 @@ impl Is {
             Self::BasicRole => roles::BASIC.iter().find(|name| is(name)).copied(),
             Self::EscalatingRole => roles::ESCALATING.of(text),
             Self::EscalatingPermission => roles::PERMISSIONS.of(text),
-            Self::OneOf(names, label) => names.iter().any(|name| is(name)).then_some(label),
-            Self::Off => (is("false") || is("0") || text.is_empty()).then_some("off"),
-            Self::On => (is("true") || is("1")).then_some("on"),
+            Self::OneOf(names, label) => names.iter().any(|name| is_spelt(text, name)).then_some(label),
+            // Parsers differ in what they take for a switch's value.
+            Self::Off => (!is("true") && !is("1")).then_some("off"),
+            Self::On => (!is("false") && !is("0") && !text.is_empty()).then_some("on"),
             Self::Present => Some("given"),
             Self::Given => (!text.is_empty()).then_some("given"),
             Self::Empty => text.is_empty().then_some("removed"),
@@ -110,6 +111,15 @@ impl Is {
             Self::OpenRange => None,
         }
     }
+}
+
+/// Whether a text is a name, in any of the spellings that parsers of enums take.
+fn is_spelt(text: &str, name: &str) -> bool {
+    fn letters(text: &str) -> impl Iterator<Item = u8> {
+        let kept = text.bytes().filter(|b| !matches!(b, b'_' | b'-'));
+        kept.map(|b| b.to_ascii_lowercase())
+    }
+    letters(text).eq(letters(name))
 }
 
 fn listed(names: impl Iterator<Item = &'static str>) -> String {

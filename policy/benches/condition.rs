@@ -8,7 +8,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
     condition::{Condition, Scene},
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
 };
 
 fn main() {
@@ -50,6 +50,7 @@ fn evaluate(bencher: Bencher<'_, '_>, text: &str, body: &Value) {
         ("x-goog-a", "b"),
     ];
     let request = RequestFacts {
+        form: Form::Rest,
         verb: "POST",
         host: "cloudfunctions.googleapis.com",
         query: &[("updateMask", "labels")],

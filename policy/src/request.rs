@@ -5,6 +5,8 @@
 /// A request as conditions see it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestFacts<'a> {
+    /// How far its line and its headers are those of the calls that it makes.
+    pub form: Form,
     /// The HTTP verb, such as `POST`.
     pub verb: &'a str,
     /// The host it is for, such as `storage.googleapis.com`.
@@ -17,6 +19,19 @@ pub struct RequestFacts<'a> {
     pub size: Option<u64>,
     /// The body.
     pub body: Body<'a>,
+}
+
+/// The form in which a request makes its calls. A condition speaks of a call as Google documents it for REST; what
+/// stands elsewhere in another form is not known there, or a rule would be passed by by the choice of a form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// One call of REST.
+    #[default]
+    Rest,
+    /// One call that has its verb and its parameters in another way: in a message of gRPC, in headers of the XML API.
+    Other,
+    /// Calls in one body, each with a verb, parameters and headers of its own.
+    Batch,
 }
 
 /// The body of a request, as far as it was read.

@@ -9,7 +9,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
     condition::{Condition, EvalError, Scene},
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
 };
 
 /// What a scene is made of; each test changes what it is about.
@@ -17,6 +17,7 @@ struct Stage {
     caller: Caller,
     call: Call,
     resource: Option<Resource>,
+    form: Form,
     verb: &'static str,
     query: Vec<(&'static str, &'static str)>,
     headers: Vec<(&'static str, &'static str)>,
@@ -76,6 +77,7 @@ impl Default for Stage {
                 resources: smallvec![resource.clone()],
             },
             resource: Some(resource),
+            form: Form::Rest,
             verb: "PATCH",
             query: vec![("updateMask", "labels"), ("tag", "a"), ("tag", "b")],
             headers: vec![("x-goog-user-project", "acme"), ("accept", "application/json")],
@@ -136,6 +138,7 @@ impl Stage {
     fn ask(&self, text: &str) -> Result<bool, EvalError> {
         let condition = Condition::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let request = RequestFacts {
+            form: self.form,
             verb: self.verb,
             host: "cloudfunctions.googleapis.com",
             query: &self.query,
@@ -372,6 +375,48 @@ fn callers_of_oidc_have_claims_and_no_namespace() {
         (r#"agent.claims["repository"].startsWith("acme/")"#, Ok(true)),
         ("has(agent.claims.ref)", Ok(false)),
         (r#"agent.claims.ref == "x""#, absent("agent.claims.ref")),
+    ]);
+}
+
+/// A rule must not be passed by by the choice of a form in which a call has its verb and its parameters elsewhere.
+#[test]
+fn what_stands_elsewhere_in_another_form_is_not_known() {
+    let unknown = |name: &'static str| Err(EvalError::OtherForm(name));
+    let of = |form, method| {
+        let mut stage = Stage {
+            form,
+            ..Stage::default()
+        };
+        stage.call.method = method;
+        stage
+    };
+    let rest = "cloudfunctions.projects.locations.functions.patch";
+    for form in [Form::Other, Form::Batch] {
+        of(form, rest).answers(&[
+            (r#"request.verb == "DELETE""#, unknown("request.verb")),
+            ("has(request.query.force)", unknown("request.query")),
+            (r#""force" in request.query"#, unknown("request.query")),
+            (r#"request.query.all(p, p != "force")"#, unknown("request.query")),
+            (r#"request.host == "cloudfunctions.googleapis.com""#, Ok(true)),
+            ("request.size > 1", Ok(true)),
+            (r#"request.verb == "DELETE" || risk > 1"#, Ok(true)),
+        ]);
+        let mut with_body = of(form, rest);
+        with_body.answers(&[
+            ("has(request.body.x)", unknown("request.body")),
+            ("has(request.body)", unknown("request.body")),
+        ]);
+        with_body.body = Told::Unreadable;
+        with_body.answers(&[("has(request.body)", Err(EvalError::BodyUnreadable))]);
+        with_body.body = Told::Absent;
+        with_body.answers(&[("has(request.body)", unknown("request.body"))]);
+    }
+    of(Form::Other, rest).answers(&[("has(request.headers.accept)", Ok(true))]);
+    of(Form::Batch, rest).answers(&[("has(request.headers.accept)", unknown("request.headers"))]);
+    // A method that only gRPC has is not told in any other form.
+    of(Form::Other, "google.bigtable.v2.Bigtable.MutateRow").answers(&[
+        ("has(request.body.labels)", Ok(true)),
+        ("has(request.body.x)", Ok(false)),
     ]);
 }
 

@@ -14,7 +14,7 @@ use turnpike_policy::{
     call::{Call, MethodIndex, Resource, Scope, Traits, Transport},
     caller::{Caller, Identity},
     condition::{Condition, EvalError, MAX_CHARACTERS, Scene},
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
 };
 
 /// What a scene is made of.
@@ -133,6 +133,7 @@ impl Stage {
     fn ask_with(&self, condition: &Condition, query: Vec<(&str, &str)>) -> Result<bool, EvalError> {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, *value)).collect();
         let request = RequestFacts {
+            form: Form::Rest,
             verb: self.verb,
             host: "a.googleapis.com",
             query: &query,

@@ -57,7 +57,7 @@ pub(crate) async fn judge(
     record.policy_digest = Some(in_force.digest.clone());
     let pace = gateway.history.note(caller, &record.calls, now);
     let needs = in_force.set.needs(caller, &record.calls);
-    let mut sight = Sight::new(canonical, pace, needs.head);
+    let mut sight = Sight::new(canonical, form, pace, needs.head);
     sight.size = body.size_hint().exact();
     let mut case = Case {
         sight,

@@ -11,7 +11,7 @@ use turnpike_policy::{
     call::Call,
     caller::Caller,
     decide::Searched,
-    request::{Body, RequestFacts},
+    request::{self, Body, RequestFacts},
     risk::Pace,
 };
 
@@ -30,6 +30,7 @@ pub(crate) const MOST_READ: usize = 4 << 20;
 /// What is known of a request. It grows as more is read.
 #[derive(Debug, Default)]
 pub(crate) struct Sight {
+    form: request::Form,
     verb: String,
     host: String,
     query: Vec<(String, String)>,
@@ -54,8 +55,9 @@ pub(crate) enum Seen {
 
 impl Sight {
     /// What is known before the body arrives. Parameters and headers are taken along only where somebody asks for them.
-    pub(crate) fn new(canonical: &Canonical, pace: Pace, head: bool) -> Self {
+    pub(crate) fn new(canonical: &Canonical, form: &Form, pace: Pace, head: bool) -> Self {
         let mut sight = Self {
+            form: told_in(form),
             pace,
             ..Self::default()
         };
@@ -118,6 +120,7 @@ impl View<'_> {
             caller,
             calls,
             request: RequestFacts {
+                form: sight.form,
                 verb: &sight.verb,
                 host: &sight.host,
                 query: &self.query,
@@ -144,6 +147,15 @@ impl View<'_> {
             pace: sight.pace,
             now,
         }
+    }
+}
+
+/// Whether a request tells its calls as REST does.
+fn told_in(form: &Form) -> request::Form {
+    match form {
+        Form::Plain | Form::Opens(_) | Form::Session(_) | Form::Asks(_) | Form::Signed => request::Form::Rest,
+        Form::Xml | Form::Grpc(_) | Form::Rpc(_) => request::Form::Other,
+        Form::Batch(_) => request::Form::Batch,
     }
 }
 

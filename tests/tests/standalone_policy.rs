@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use turnpike_tests::{
     process::eventually,
     standin::{Options, Standin},
-    turnpike::standalone::{PATIENCE, Standalone, client::Agent},
+    turnpike::standalone::{
+        PATIENCE, Standalone,
+        client::{Agent, Protocol, whole},
+    },
 };
 
 const POLICY: &str = r#"
@@ -80,6 +83,78 @@ async fn conditions_read_the_body_and_fail_closed() -> Result<()> {
     let tripped = patch(&agent, &json!({"labels": "prod"})).await?;
     assert_eq!(tripped, denied("RULE_DENIED"));
     on_record(&gate, &["\"condition\":\"failed\"", "\"condition\":\"holds\""]).await?;
+    Ok(())
+}
+
+/// Rules that speak of what other forms of a call have elsewhere.
+const FORMS: &str = r#"
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: coder, namespace: agents}
+spec:
+  agents: [{serviceAccount: {name: coder}}]
+  rules:
+    - {name: all, effect: Allow, methods: ["storage.**"]}
+    - name: verb
+      effect: Deny
+      methods: ["storage.objects.delete"]
+      when: request.verb == "DELETE"
+    - name: public
+      effect: Deny
+      methods: ["storage.objects.insert"]
+      when: has(request.query.predefinedAcl) && request.query.predefinedAcl.startsWith("public")
+"#;
+
+/// A rule holds whatever form a call has: what stands elsewhere in it is taken for the worse.
+#[tokio::test]
+async fn no_form_of_a_call_passes_a_condition_by() -> Result<()> {
+    let standin = Standin::start(Options::default()).await?;
+    let gate = Standalone::start(&standin, FORMS).await?;
+    let agent = gate.agent("agents/coder")?;
+    let object = "/storage/v1/b/acme-dev-data/o/nothing";
+    let upload = "/upload/storage/v1/b/acme-dev-data/o?uploadType=media&name=new";
+    let public = format!("{upload}&predefinedAcl=publicRead");
+    let part =
+        format!("--b\r\nContent-Type: application/http\r\n\r\nDELETE {object} HTTP/1.1\r\n\r\n\r\n--b--\r\n");
+    let batch = ("content-type", "multipart/mixed; boundary=b");
+    let text = ("content-type", "text/plain");
+    let rows = [
+        ("DELETE", object, text, "", (403, "RULE_DENIED")),
+        (
+            "POST",
+            "/batch/storage/v1",
+            batch,
+            part.as_str(),
+            (403, "RULE_DENIED"),
+        ),
+        ("POST", public.as_str(), text, "hello", (403, "RULE_DENIED")),
+        (
+            "PUT",
+            "/acme-dev-data/new",
+            ("x-goog-acl", "public-read"),
+            "hello",
+            (403, "RULE_DENIED"),
+        ),
+        ("POST", upload, text, "hello", (200, "")),
+    ];
+    for (verb, path, (name, value), body, (status, reason)) in rows {
+        let mut connection = agent.open(STORAGE, Protocol::Http1).await?;
+        let mut request = connection.request(verb, path, whole(body.to_owned()))?;
+        request.headers_mut().insert(name, value.parse()?);
+        let answer = connection.exchange(request).await?;
+        let told = match answer.status {
+            200 => (200, String::new()),
+            _ => answer.refusal(),
+        };
+        assert_eq!(
+            told,
+            (status, reason.to_owned()),
+            "{verb} {path}: {}",
+            answer.text()
+        );
+    }
+    let arrived: Vec<String> = standin.requests().into_iter().map(|r| r.method).collect();
+    assert_eq!(arrived, ["POST"]);
     Ok(())
 }
 

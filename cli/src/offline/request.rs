@@ -10,7 +10,7 @@ use turnpike_policy::{
     canonical::Target,
     catalog::{Catalog, Classified, Unlisted},
     decide::Facts,
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
     storage_body,
 };
 
@@ -68,6 +68,7 @@ impl Refused {
 #[derive(Debug)]
 pub(crate) struct Understood {
     pub(crate) calls: Vec<Call>,
+    form: Form,
     verb: String,
     host: String,
     query: Vec<(String, String)>,
@@ -146,6 +147,10 @@ impl Request {
         }
         let pairs = target.query_pairs();
         Ok(Understood {
+            form: match catalog.is_storage_xml(&target) {
+                true => Form::Other,
+                false => Form::Rest,
+            },
             verb: target.verb().to_owned(),
             host: target.host().to_owned(),
             query: pairs.map(|(n, v)| (n.into_owned(), v.into_owned())).collect(),
@@ -174,6 +179,7 @@ impl Request {
         let method = tables.grpc.method(tables.catalog, &host, &path).map_err(ungrpc)?;
         let calls = all(method.classify(&message.encode()).map_err(ungrpc)?);
         Ok(Understood {
+            form: Form::Other,
             verb: "POST".to_owned(),
             host,
             query: Vec::new(),
@@ -184,6 +190,7 @@ impl Request {
     fn with(&self, calls: Vec<Call>, body: Seen, by: By<'_>) -> Understood {
         Understood {
             calls,
+            form: Form::Rest,
             verb: String::new(),
             host: String::new(),
             query: Vec::new(),
@@ -275,6 +282,7 @@ impl Understood {
             caller: &circumstances.caller,
             calls: &self.calls,
             request: RequestFacts {
+                form: self.form,
                 verb: &self.verb,
                 host: &self.host,
                 query: &query,

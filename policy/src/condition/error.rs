@@ -27,6 +27,9 @@ pub enum EvalError {
     /// The call tells only a part of the name: it acts on something below it, or on any (`-`).
     #[error("{0} is not known before the call is made")]
     Open(&'static str),
+    /// The request is in a form that has it elsewhere, or for each of several calls: gRPC, the XML API, a batch.
+    #[error("{0} is not known of a call in this form")]
+    OtherForm(&'static str),
     /// Nobody read the body.
     #[error("the body of the request was not read")]
     BodyUnread,
@@ -123,6 +126,7 @@ impl EvalError {
         match self {
             Self::Absent(_) => "absent",
             Self::Open(_) => "open-name",
+            Self::OtherForm(_) => "other-form",
             Self::BodyUnread => "body-unread",
             Self::BodyUnreadable => "body-unreadable",
             Self::RiskUnknown => "risk-unknown",

@@ -19,7 +19,7 @@
 //! request.query          map        parameters by name
 //! request.headers        map        headers by name, in lower case
 //! request.size           int        bytes of the body, where they are known
-//! request.body           dyn        JSON, or the JSON form of a gRPC message
+//! request.body           dyn        JSON
 //! agent.namespace        string     of a ServiceAccount
 //! agent.serviceAccount   string     its name
 //! agent.claims           map        string claims of an OIDC token; empty for a ServiceAccount
@@ -35,6 +35,10 @@
 //! A call that creates something, or acts on any (`-`), does not tell the whole name. Reading `resource.name` or
 //! `resource.id` is an error then, and so is `has()` of them, with one exception:
 //! `resource.name.startsWith("..")` has an answer wherever the known part decides.
+//!
+//! `request.verb`, `request.query` and `request.body` are those of REST: reading them is an error for calls by gRPC, by
+//! the XML API of Cloud Storage and in batches, which have them elsewhere, and so is reading `request.headers` for
+//! batches. Methods that only gRPC has are read by the JSON form of their message.
 //!
 //! A header or a parameter that comes twice has no one value: reading it is an error. So is reading a member of
 //! the body or a parameter that is there under the other spelling Google takes for it (`fooBar`, `foo_bar`), and

@@ -13,8 +13,11 @@ use super::{
 use crate::{
     call::{Call, Resource, Scope},
     caller::{Caller, Identity},
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
 };
+
+/// What ids of methods begin with that no REST method stands for: they are the names of their RPCs.
+const ONLY_GRPC: &str = "google.";
 
 /// One call as a condition sees it. A call on two resources is two scenes.
 #[derive(Debug, Clone, Copy)]
@@ -49,21 +52,37 @@ impl<'a> Scene<'a> {
                 Some(resource) => of_resource(resource, field)?.map(Value::text),
                 None => None,
             },
-            Field::RequestVerb => Some(Value::text(self.request.verb)),
+            Field::RequestVerb => {
+                self.told_by(field, &[Form::Rest])?;
+                Some(Value::text(self.request.verb))
+            }
             Field::RequestHost => Some(Value::text(self.request.host)),
-            Field::RequestQuery => Some(Value::Map(Map::Pairs(self.request.query))),
-            Field::RequestHeaders => Some(Value::Map(Map::Pairs(self.request.headers))),
+            Field::RequestQuery => {
+                self.told_by(field, &[Form::Rest])?;
+                Some(Value::Map(Map::Pairs(self.request.query)))
+            }
+            Field::RequestHeaders => {
+                self.told_by(field, &[Form::Rest, Form::Other])?;
+                Some(Value::Map(Map::Pairs(self.request.headers)))
+            }
             // A size that no int can count is larger than any that it is compared with.
             Field::RequestSize => self
                 .request
                 .size
                 .map(|size| Value::Int(i64::try_from(size).unwrap_or(i64::MAX))),
-            Field::RequestBody => match self.request.body {
-                Body::Json(json) => Some(Value::json(json)),
-                Body::Absent => None,
-                Body::Unread => return Err(EvalError::BodyUnread),
-                Body::Unreadable => return Err(EvalError::BodyUnreadable),
-            },
+            Field::RequestBody => {
+                let json = match self.request.body {
+                    Body::Json(json) => Some(Value::json(json)),
+                    Body::Absent => None,
+                    Body::Unread => return Err(EvalError::BodyUnread),
+                    Body::Unreadable => return Err(EvalError::BodyUnreadable),
+                };
+                // A message has more in it than the body that REST has, and perhaps a level above it.
+                if !self.call.method.starts_with(ONLY_GRPC) {
+                    self.told_by(field, &[Form::Rest])?;
+                }
+                json
+            }
             Field::AgentNamespace => match &self.caller.identity {
                 Identity::ServiceAccount { namespace, .. } => Some(Value::text(namespace)),
                 Identity::Oidc { .. } => None,
@@ -78,6 +97,14 @@ impl<'a> Scene<'a> {
             }))),
             Field::AgentSession => Some(Value::text(&self.caller.session)),
         })
+    }
+
+    /// Whether the request is in a form that tells a field.
+    fn told_by(&self, field: Field, forms: &[Form]) -> Result<(), EvalError> {
+        match forms.contains(&self.request.form) {
+            true => Ok(()),
+            false => Err(EvalError::OtherForm(path(field))),
+        }
     }
 
     /// The value of a field, which has to be there.

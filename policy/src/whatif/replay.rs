@@ -10,7 +10,11 @@ use super::{
     assume::{Answer, Asked, Difference, RuleName, Side, TooManyConditions, compare},
     recorded::{Known, Recorded, RecordedAgent, concerning},
 };
-use crate::{request::RequestFacts, set::PolicySet};
+use crate::{
+    call::Transport,
+    request::{Form, RequestFacts},
+    set::PolicySet,
+};
 
 /// As many resources are named for a change.
 const MOST_SAMPLES: usize = 3;
@@ -98,6 +102,14 @@ impl Recorded {
         self.times.chunks(together)
     }
 
+    /// The form that the calls had, as far as a trail tells.
+    fn form(&self) -> Form {
+        match self.calls.iter().any(|call| call.transport == Transport::Grpc) {
+            true => Form::Other,
+            false => Form::Rest,
+        }
+    }
+
     /// What two sides do otherwise with the calls of some times.
     pub(super) fn compare(
         &self,
@@ -112,6 +124,7 @@ impl Recorded {
             caller: &caller,
             calls: &self.calls,
             request: RequestFacts {
+                form: self.form(),
                 verb: &self.verb,
                 host: &self.host,
                 ..RequestFacts::default()

@@ -6,7 +6,7 @@ use turnpike_policy::{
     call::Call,
     canonical::Target,
     catalog::Catalog,
-    request::{Body, RequestFacts},
+    request::{Body, Form, RequestFacts},
     risk::{self, FACTORS, Inputs, Pace, Score},
     storage_body,
 };
@@ -36,6 +36,7 @@ impl<'a> Sent<'a> {
     /// The facts, without query and headers.
     pub(crate) fn facts(&'a self) -> RequestFacts<'a> {
         RequestFacts {
+            form: Form::Rest,
             verb: self.target.verb(),
             host: self.target.host(),
             query: &[],

@@ -8,12 +8,14 @@ mod bundle;
 mod compile;
 mod duration;
 mod error;
+pub mod forgery;
 pub mod load;
 mod namespaces;
 mod scalar;
 mod schema;
 mod selector;
 pub mod similar;
+pub mod unproved;
 
 pub use bundle::{Bundle, BundleError};
 pub use compile::{Context, NamespaceLabels, compile};

@@ -13,11 +13,12 @@ use axum::{
     routing::get,
 };
 use prometheus::TextEncoder;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use turnpike_crds::{Phase, condition};
 
 use crate::{
+    guard::Guard,
     metrics::Metrics,
     watch::{Caches, Queues},
     worker::chain,
@@ -31,6 +32,8 @@ pub(crate) struct Admin {
     pub(crate) queues: Queues,
     /// Whether the caches were filled once. A replica that stands by is ready too.
     pub(crate) synced: Arc<AtomicBool>,
+    /// Whether approvals count; known to the leader alone.
+    pub(crate) guard: watch::Receiver<Guard>,
 }
 
 /// Serves until `stop` is cancelled.
@@ -51,7 +54,13 @@ pub(crate) async fn serve(
 
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.synced.load(Ordering::Acquire) {
-        "ok\n".into_response()
+        // Policies are compiled all the same, and denials settled: the operator is ready, and says what is not.
+        match admin.guard.borrow().problem() {
+            Some(problem) if admin.metrics.leader.get() == 1 => {
+                format!("ok\napprovals do not count: {problem}\n").into_response()
+            }
+            _ => "ok\n".into_response(),
+        }
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! Settles approval requests: what their reviews and the time come down to is written into their status.
 //!
-//! The meaning is the compiler's (`approval::next_status`), so that standalone mode settles alike. A write
+//! The meaning is the compiler's (`approval::next_status`), so that standalone mode settles alike; approvals count
+//! only while the API server proves who gave them (`guard`, and the compiler's `unproved`). A write
 //! carries the version that it was decided on: a review or a spending that comes between wins, and the
 //! request is looked at again.
 
@@ -14,12 +15,14 @@ use kube::{
     runtime::{events::EventType, reflector::ObjectRef},
 };
 use thiserror::Error;
-use turnpike_compiler::approval::{next_status, superseded_status};
+use tokio::sync::watch;
+use turnpike_compiler::{approval::superseded_status, unproved::status_by_proof};
 use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase};
 
 use crate::{
     FIELD_MANAGER,
     events::{Events, News},
+    guard::Guard,
     policies::InForce,
     watch::{Caches, RequestKey},
     worker::{Failure, Next, Reconciler},
@@ -31,6 +34,10 @@ pub(crate) struct ApprovalReconciler {
     caches: Caches,
     events: Events,
     in_force: InForce,
+    /// Whether approvals count.
+    guard: watch::Receiver<Guard>,
+    /// The request that forgeries are tried on, which nobody settles.
+    probe: RequestKey,
 }
 
 /// Why a request could not be settled.
@@ -61,12 +68,21 @@ impl Failure for ApprovalError {
 }
 
 impl ApprovalReconciler {
-    pub(crate) fn new(client: Client, caches: Caches, events: Events, in_force: InForce) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        caches: Caches,
+        events: Events,
+        in_force: InForce,
+        guard: watch::Receiver<Guard>,
+        probe: RequestKey,
+    ) -> Self {
         Self {
             client,
             caches,
             events,
             in_force,
+            guard,
+            probe,
         }
     }
 
@@ -115,7 +131,11 @@ impl Reconciler for ApprovalReconciler {
     type Error = ApprovalError;
     const KIND: &'static str = "approvals";
 
-    async fn reconcile(&self, (namespace, name): &RequestKey) -> Result<Next, ApprovalError> {
+    async fn reconcile(&self, key: &RequestKey) -> Result<Next, ApprovalError> {
+        if *key == self.probe {
+            return Ok(Next::Change);
+        }
+        let (namespace, name) = key;
         let key = ObjectRef::<DeserializeGuard<ApprovalRequest>>::new(name).within(namespace);
         let Some(found) = self.caches.requests.get(&key) else {
             return Ok(Next::Change);
@@ -126,7 +146,8 @@ impl Reconciler for ApprovalReconciler {
         };
         let now = Timestamp::now();
         let superseded = superseded_status(request, |asked| self.in_force.find(asked), now);
-        let next = superseded.or_else(|| next_status(request, now));
+        let guard = self.guard.borrow().clone();
+        let next = superseded.or_else(|| status_by_proof(request, guard.proof(), now));
         let phase = next.as_ref().or(request.status.as_ref()).and_then(|s| s.phase);
         if let Some(status) = next {
             self.write(request, status).await?;

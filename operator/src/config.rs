@@ -26,6 +26,9 @@ pub struct Args {
     /// Name of the Lease by which replicas elect a leader.
     #[arg(long, env = "TURNPIKE_LEASE_NAME", default_value = "turnpike-operator")]
     pub lease_name: String,
+    /// Name of the ValidatingAdmissionPolicy on approval requests, and of its binding.
+    #[arg(long, env = "TURNPIKE_GUARD_NAME", default_value = "turnpike-approvals")]
+    pub guard_name: String,
     /// A leader that has not renewed its Lease for this long may be replaced.
     #[arg(long, env = "TURNPIKE_LEASE_DURATION", default_value = "15s", value_parser = duration)]
     pub lease_duration: Duration,
@@ -54,6 +57,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Name of the leader's Lease.
     pub lease_name: String,
+    /// Name of the admission policy on approval requests, and of its binding.
+    pub guard_name: String,
     /// When the Lease is renewed, given up and taken over.
     pub timings: LeaseTimings,
     /// Workers a queue, at least one.
@@ -127,6 +132,7 @@ impl Args {
                 .unwrap_or_else(|| format!("turnpike-operator_{}", Uuid::new_v4())),
             admin_listen: self.admin_listen,
             lease_name: self.lease_name,
+            guard_name: self.guard_name,
             timings,
             workers: self.workers,
         })

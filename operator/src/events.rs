@@ -67,9 +67,15 @@ impl Events {
 
     /// Publishes an Event on `object`, soon.
     pub(crate) fn publish(&self, object: &impl Resource<DynamicType = ()>, news: News) {
-        if self.backlog.try_send((object.object_ref(&()), news)).is_err() {
+        self.publish_about(object.object_ref(&()), news);
+    }
+
+    /// Publishes an Event on the object that this refers to, soon.
+    pub(crate) fn publish_about(&self, object: ObjectReference, news: News) {
+        if let Err(unsent) = self.backlog.try_send((object, news)) {
+            let (object, _) = unsent.into_inner();
             self.metrics.event_failures.with_label_values(&["backlog"]).inc();
-            tracing::warn!(object = object.meta().name, "event dropped: too many wait");
+            tracing::warn!(object = object.name, "event dropped: too many wait");
         }
     }
 }

@@ -11,6 +11,7 @@ mod admin;
 pub mod approvals;
 mod config;
 mod events;
+mod guard;
 pub mod leader;
 mod metrics;
 pub mod policies;

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) policies: IntGaugeVec,
     /// Approval requests by phase.
     pub(crate) approval_requests: IntGaugeVec,
+    /// On the leader: 1 while a forged review is refused.
+    pub(crate) approval_guard_ready: IntGauge,
     /// Live proxy replicas.
     pub(crate) proxy_replicas: IntGauge,
     /// Keys that wait, by queue.
@@ -97,6 +99,10 @@ impl Metrics {
                 &["accepted"],
             )?,
             approval_requests: gauges("approval_requests", "Approval requests by phase.", &["phase"])?,
+            approval_guard_ready: gauge(
+                "approval_guard_ready",
+                "On the leader: 1 while the API server refuses a forged review, 0 while approvals do not count.",
+            )?,
             proxy_replicas: gauge("proxy_replicas", "Live proxy replicas.")?,
             queue_length: gauges("queue_length", "Keys that wait, by queue.", &["kind"])?,
             registry,

@@ -13,7 +13,7 @@ use std::{
 
 use kube::Client;
 use thiserror::Error;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     approvals::ApprovalReconciler,
     config::Config,
     events::Events,
+    guard::{Guard, Prober, probe_key},
     leader::Elector,
     metrics::Metrics,
     policies::{InForce, PolicyReconciler},
@@ -75,6 +76,8 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
     let caches = Caches::start(&client, &config.namespace, &queues, &metrics, &mut watches);
     let events = Events::start(client.clone(), &config.identity, &metrics, &mut watches);
 
+    let (guard_sender, guard) = watch::channel(Guard::untried());
+
     let synced = Arc::new(AtomicBool::new(false));
     let listener = TcpListener::bind(config.admin_listen)
         .await
@@ -87,6 +90,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
         caches: caches.clone(),
         queues: queues.clone(),
         synced: synced.clone(),
+        guard: guard.clone(),
     };
     let admin_failed = async {
         match admin::serve(listener, admin, stop.clone()).await {
@@ -125,13 +129,29 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
             in_force.clone(),
             queues.requests.clone(),
         ));
+        let probe = probe_key(&config.namespace, &config.guard_name);
         let approvals = Arc::new(ApprovalReconciler::new(
             client.clone(),
             caches.clone(),
-            events,
+            events.clone(),
             in_force,
+            guard,
+            probe,
         ));
         let mut workers = JoinSet::new();
+        let prober = Prober::new(
+            client.clone(),
+            &config.namespace,
+            &config.guard_name,
+            events,
+            metrics.clone(),
+            guard_sender,
+        );
+        // What could not be approved may be now, and the other way round.
+        let (requests, all) = (queues.requests.clone(), caches.clone());
+        prober.start(&mut workers, move || {
+            all.request_keys().into_iter().for_each(|key| requests.add(key))
+        });
         worker::spawn(
             &mut workers,
             config.workers,

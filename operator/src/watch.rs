@@ -143,7 +143,7 @@ impl Caches {
             move || relisted.notify_one(),
         ));
         let (counting, queue) = (metrics.clone(), queues.requests.clone());
-        let (all_requests, all_queue) = (caches.requests.clone(), queues.requests.clone());
+        let (all, all_queue) = (caches.clone(), queues.requests.clone());
         tasks.spawn(follow(
             "ApprovalRequest",
             Api::all(client.clone()),
@@ -154,13 +154,7 @@ impl Caches {
                 report_unreadable("ApprovalRequest", request, &counting);
                 key_of(request).into_iter().for_each(|key| queue.add(key));
             },
-            move || {
-                all_requests
-                    .state()
-                    .iter()
-                    .filter_map(|r| key_of(&**r))
-                    .for_each(|key| all_queue.add(key));
-            },
+            move || all.request_keys().into_iter().for_each(|key| all_queue.add(key)),
         ));
         let (queue, store) = (queues.namespaces.clone(), caches.leases.clone());
         tasks.spawn(replicas::follow(
@@ -185,6 +179,15 @@ impl Caches {
             Box::pin(filled(&self.requests)),
         ];
         join_all(ready).await;
+    }
+
+    /// All approval requests.
+    pub(crate) fn request_keys(&self) -> Vec<RequestKey> {
+        self.requests
+            .state()
+            .iter()
+            .filter_map(|r| key_of(&**r))
+            .collect()
     }
 
     /// The labels of all namespaces.

@@ -156,12 +156,14 @@ pub(crate) async fn hold(
     // Last, because what is refused from here on would leave the approval spent.
     wanted.line.look()?;
     wanted.toll.approved(Instant::now()).map_err(exceeded)?;
+    let name = full_name(&approved);
     let spent = gateway
         .gate
         .spend(*approved, record.id)
         .await
         .map_err(|error| match error {
             StoreError::Changed => Box::new(spent()),
+            StoreError::Unproved(why) => Box::new(unproved(&name, why)),
             error => unavailable(&error),
         })?;
     note(record, &spent);
@@ -568,6 +570,16 @@ fn askers(request: &ApprovalRequest) -> String {
         }
         _ => "Ask an approver".to_owned(),
     }
+}
+
+fn unproved(name: &str, why: &str) -> Refusal {
+    Refusal::denied(
+        "APPROVAL_UNPROVED",
+        format!(
+            "The call needs an approval, and nobody can say who gave that of {name}: {why}. Tell who runs Turnpike, and \
+             make the same call again later."
+        ),
+    )
 }
 
 fn unavailable(error: &StoreError) -> Refused {

@@ -95,6 +95,11 @@ impl Bench {
         })
     }
 
+    /// A user who may do everything that admission policies do not refuse.
+    pub fn person(&self, name: &str) -> Result<Kubeconfig> {
+        self.control.user(name, &["system:masters"])
+    }
+
     pub async fn kubectl(&self, args: &[&str], stdin: Option<&Value>) -> Result<String> {
         let text = stdin.map(Value::to_string);
         self.control

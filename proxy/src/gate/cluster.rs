@@ -1,6 +1,7 @@
 //! Approval requests as Kubernetes resources. The operator settles them; this side creates them, watches
 //! them, and spends an approval by an update that names the `resourceVersion` it saw: of two replicas, the
-//! API server lets one through.
+//! API server lets one through. Just before, it tries to forge a review of that very request: an approval is worth
+//! what the admission policy on approval requests is worth.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,8 @@ use kube::{
         watcher::{self, ExponentialBackoff, watcher},
     },
 };
-use turnpike_crds::{ApprovalRequest, Consumption, Phase};
+use turnpike_compiler::{forgery, unproved::is_tainted};
+use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Consumption, Phase, Review, ReviewDecision};
 
 use super::{ApprovalStore, StoreError, hub::Hub};
 
@@ -116,14 +118,68 @@ impl ApprovalStore for KubeStore {
         by: Consumption,
     ) -> BoxFuture<'_, Result<ApprovalRequest, StoreError>> {
         Box::pin(async move {
-            let status = request.status.get_or_insert_default();
-            if status.phase != Some(Phase::Approved) || status.consumption.is_some() {
+            let unspent =
+                |s: &ApprovalRequestStatus| s.phase == Some(Phase::Approved) && s.consumption.is_none();
+            if !request.status.as_ref().is_some_and(unspent) {
                 return Err(StoreError::Changed);
             }
-            status.consumption = Some(by);
+            if is_tainted(&request) {
+                return Err(TAINTED);
+            }
             let api = self.api(&request.namespace().unwrap_or_default());
-            let name = request.name_any();
-            within(api.replace_status(&name, &PostParams::default(), &request)).await
+            let spent = match refuses_forgeries(&api, request.clone()).await {
+                Ok(()) => {
+                    let status = request.status.get_or_insert_default();
+                    status.consumption = Some(by);
+                    within(api.replace_status(&request.name_any(), &PostParams::default(), &request)).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(StoreError::Changed) = spent {
+                // It may be the operator who says that the approval does not count.
+                let now = within(api.get_opt(&request.name_any())).await?;
+                if now.as_ref().is_some_and(is_tainted) {
+                    return Err(TAINTED);
+                }
+            }
+            spent
         })
+    }
+}
+
+const TAINTED: StoreError =
+    StoreError::Unproved("it was approved while anybody could have done so in any name");
+
+/// Tries to write a review of the request in another's name, by a dry run, which has to be refused.
+async fn refuses_forgeries(
+    api: &Api<ApprovalRequest>,
+    mut request: ApprovalRequest,
+) -> Result<(), StoreError> {
+    let review = Review {
+        decision: ReviewDecision::Approve,
+        digest: None,
+        reason: None,
+        groups: Vec::new(),
+    };
+    let status = request.status.get_or_insert_default();
+    status.reviews.insert(forgery::NOBODY.to_owned(), review);
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let name = request.name_any();
+    let forged = async {
+        match api.replace_status(&name, &params, &request).await {
+            Ok(_) => Ok(false),
+            Err(kube::Error::Api(status)) if forgery::is_refusal(&status.message) => Ok(true),
+            Err(error) => Err(error),
+        }
+    };
+    match within(forged).await? {
+        true => Ok(()),
+        false => Err(StoreError::Unproved(
+            "the cluster's API server lets anybody approve in any name, because Turnpike's admission policy on \
+             approval requests is not in force",
+        )),
     }
 }

@@ -41,6 +41,9 @@ pub enum StoreError {
     /// The agent has as many open requests as it may.
     #[error("{0} calls of this agent wait already; have some of them approved or denied first")]
     TooMany(usize),
+    /// Nobody can say who approved it.
+    #[error("{0}")]
+    Unproved(&'static str),
     /// It can't be reached, or refuses.
     #[error("{0}")]
     Unavailable(String),

@@ -64,7 +64,8 @@ async fn those_who_may_are_let(bench: &Bench) -> Result<()> {
 
     // Two approvers, one after the other and in two ways; the operator settles, the proxy spends.
     bench.prepare("approved", coder, State::Pending).await?;
-    let full = json!({"decision": "Approve", "digest": digest(), "reason": "release 1.4"});
+    let full =
+        json!({"decision": "Approve", "digest": digest(), "reason": "release 1.4", "groups": ["people"]});
     let patch = json!({"status": {"reviews": {ALICE: full}}});
     bench.patch_status(ALICE, "approved", &patch).await?;
     let object = with_status(

@@ -14,6 +14,7 @@ const REQUESTER: &str = "nobody approves a call of their own";
 const ONCE: &str = "a review is final: it is neither changed nor removed";
 const LATE: &str = "the request is ";
 const DIGEST: &str = "the review is of another call: the digest of this one is sha256:";
+const GROUPS: &str = "a review names only groups that you are in";
 const VERB: &str = "you may not approve calls under every policy that asks: have the verb \"approve\" granted on \
     agentpolicies agents/coder, turnpike-system/floor, agents/coder";
 const TURNPIKE: &str = "all of the status but your own review is written by Turnpike";
@@ -50,6 +51,8 @@ fn reviews() -> Vec<Attack> {
     let named = json!({"decision": "Approve"});
     let other = format!("sha256:{}", "b".repeat(64));
     let of_another = json!({"reviews": {ALICE: {"decision": "Approve", "digest": other}}});
+    // She is in "people" alone.
+    let grouped = json!({"reviews": {ALICE: {"decision": "Approve", "groups": ["people", "security"]}}});
     let at = |who: &str| format!("/status/reviews/{who}");
     vec![
         Attack::new("forged-name", ALICE, Pending, approve(DAVE), Guard(OWN_KEY)),
@@ -241,6 +244,13 @@ fn reviews() -> Vec<Attack> {
             Pending,
             Way::Merge(status(of_another)),
             Guard(DIGEST),
+        ),
+        Attack::new(
+            "foreign-group",
+            ALICE,
+            Pending,
+            Way::Merge(status(grouped)),
+            Guard(GROUPS),
         ),
         Attack::new(
             "late-approval-after-denial",

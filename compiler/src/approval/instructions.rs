@@ -12,10 +12,11 @@ pub(super) fn line(request: &ApprovalRequest) -> String {
     let namespace = request.metadata.namespace.as_deref().unwrap_or_default();
     let asked = request.spec.requires.iter().filter_map(|r| r.approvers.as_ref());
     let groups: BTreeSet<&String> = asked.flat_map(|a| &a.groups).collect();
-    let mut review = json!({"decision": "Approve", "digest": request.spec.digest, "reason": "WHY"});
+    let mut review = json!({"decision": "Approve", "digest": request.spec.digest});
     if !groups.is_empty() {
         review["groups"] = json!(groups);
     }
+    review["reason"] = json!("WHY");
     let patch = json!({"status": {"reviews": {"YOUR-USER-NAME": review}}});
     format!(
         "kubectl patch apr {name} -n {namespace} --subresource=status --type=merge -p {}",

@@ -10,13 +10,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::PostParams,
+    api::{DeleteParams, PostParams, Preconditions},
     core::DeserializeGuard,
     runtime::{events::EventType, reflector::ObjectRef},
 };
 use thiserror::Error;
 use tokio::sync::watch;
-use turnpike_compiler::{approval::superseded_status, unproved::status_by_proof};
+use turnpike_compiler::{
+    approval::{removable_at, superseded_status},
+    unproved::status_by_proof,
+};
 use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase};
 
 use crate::{
@@ -38,6 +41,8 @@ pub(crate) struct ApprovalReconciler {
     guard: watch::Receiver<Guard>,
     /// The request that forgeries are tried on, which nobody settles.
     probe: RequestKey,
+    /// How long what is decided for good is kept.
+    retention: Duration,
 }
 
 /// Why a request could not be settled.
@@ -52,17 +57,27 @@ pub(crate) enum ApprovalError {
         #[source]
         source: kube::Error,
     },
+    /// It is over for long, and could not be removed.
+    #[error("cannot remove ApprovalRequest {name}")]
+    Remove {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
 }
 
 impl Failure for ApprovalError {
     fn label(&self) -> &'static str {
         match self {
             Self::WriteStatus { .. } => "write_status",
+            Self::Remove { .. } => "remove",
         }
     }
 
     fn is_conflict(&self) -> bool {
-        let Self::WriteStatus { source, .. } = self;
+        let (Self::WriteStatus { source, .. } | Self::Remove { source, .. }) = self;
         matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 }
@@ -75,6 +90,7 @@ impl ApprovalReconciler {
         in_force: InForce,
         guard: watch::Receiver<Guard>,
         probe: RequestKey,
+        retention: Duration,
     ) -> Self {
         Self {
             client,
@@ -83,6 +99,7 @@ impl ApprovalReconciler {
             in_force,
             guard,
             probe,
+            retention,
         }
     }
 
@@ -126,6 +143,27 @@ impl ApprovalReconciler {
     }
 }
 
+impl ApprovalReconciler {
+    /// Removes a request, if it is still the very one that was looked at.
+    async fn remove(&self, request: &ApprovalRequest) -> Result<(), ApprovalError> {
+        let (namespace, name) = (request.namespace().unwrap_or_default(), request.name_any());
+        let requests: Api<ApprovalRequest> = Api::namespaced(self.client.clone(), &namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: request.uid(),
+                resource_version: request.resource_version(),
+            }),
+            ..DeleteParams::default()
+        };
+        match requests.delete(&name, &params).await {
+            Ok(_) => tracing::info!(namespace, name, "approval request removed after its retention"),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(source) => return Err(ApprovalError::Remove { name, source }),
+        }
+        Ok(())
+    }
+}
+
 impl Reconciler for ApprovalReconciler {
     type Key = RequestKey;
     type Error = ApprovalError;
@@ -149,6 +187,7 @@ impl Reconciler for ApprovalReconciler {
         let guard = self.guard.borrow().clone();
         let next = superseded.or_else(|| status_by_proof(request, guard.proof(), now));
         let phase = next.as_ref().or(request.status.as_ref()).and_then(|s| s.phase);
+        let written = next.is_some();
         if let Some(status) = next {
             self.write(request, status).await?;
         }
@@ -156,7 +195,20 @@ impl Reconciler for ApprovalReconciler {
             None | Some(Phase::Pending | Phase::Approved) => {
                 Next::After(until(request.spec.expires_at.0, now))
             }
-            Some(Phase::Denied | Phase::Expired | Phase::Consumed | Phase::Superseded) => Next::Change,
+            // What was written just now comes back as a change.
+            Some(Phase::Denied | Phase::Expired | Phase::Consumed | Phase::Superseded) if written => {
+                Next::Change
+            }
+            Some(Phase::Denied | Phase::Expired | Phase::Consumed | Phase::Superseded) => {
+                match removable_at(request, self.retention) {
+                    Some(at) if at <= now => {
+                        self.remove(request).await?;
+                        Next::Change
+                    }
+                    Some(at) => Next::After(until(at, now)),
+                    None => Next::Change,
+                }
+            }
         })
     }
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use thiserror::Error;
+use turnpike_compiler::approval::LEAST_KEPT;
 use uuid::Uuid;
 
 /// Flags of `turnpike-operator`.
@@ -38,6 +39,10 @@ pub struct Args {
     /// Time between two tries to take or renew the Lease.
     #[arg(long, env = "TURNPIKE_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     pub retry_period: Duration,
+    /// Approval requests that are decided for good are removed this long after their last change. At least 1h: the
+    /// audit log has to hold by then what became of them.
+    #[arg(long, env = "TURNPIKE_REQUEST_RETENTION", default_value = "168h", value_parser = duration)]
+    pub request_retention: Duration,
     /// Workers for namespaces, and as many for approval requests.
     #[arg(long, env = "TURNPIKE_WORKERS", default_value_t = 4)]
     pub workers: u8,
@@ -61,6 +66,8 @@ pub struct Config {
     pub guard_name: String,
     /// When the Lease is renewed, given up and taken over.
     pub timings: LeaseTimings,
+    /// How long approval requests are kept that are decided for good.
+    pub request_retention: Duration,
     /// Workers a queue, at least one.
     pub workers: u8,
 }
@@ -94,6 +101,9 @@ pub enum InvalidConfig {
     /// The Lease counts in seconds.
     #[error("the lease duration must be whole seconds, at least one, not {0:?}")]
     LeaseSeconds(Duration),
+    /// Requests would go before the audit log has them.
+    #[error("the request retention must be at least {LEAST_KEPT:?}, not {0:?}")]
+    Retention(Duration),
     /// Nobody would work.
     #[error("there must be at least one worker")]
     NoWorkers,
@@ -120,6 +130,9 @@ impl Args {
                 lease: timings.duration,
             });
         }
+        if self.request_retention < LEAST_KEPT {
+            return Err(InvalidConfig::Retention(self.request_retention));
+        }
         if self.workers == 0 {
             return Err(InvalidConfig::NoWorkers);
         }
@@ -134,6 +147,7 @@ impl Args {
             lease_name: self.lease_name,
             guard_name: self.guard_name,
             timings,
+            request_retention: self.request_retention,
             workers: self.workers,
         })
     }
@@ -195,6 +209,10 @@ mod tests {
         assert_eq!(
             parse(&["--workers=0"]),
             Err("there must be at least one worker".to_owned())
+        );
+        assert_eq!(
+            parse(&["--request-retention=59m"]),
+            Err("the request retention must be at least 3600s, not 3540s".to_owned())
         );
         assert!(parse(&["--retry-period=-1s"]).is_err());
     }

@@ -137,6 +137,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> Res
             in_force,
             guard,
             probe,
+            config.request_retention,
         ));
         let mut workers = JoinSet::new();
         let prober = Prober::new(

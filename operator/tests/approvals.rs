@@ -9,7 +9,7 @@ use common::{Bench, SOON};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
@@ -358,5 +358,53 @@ async fn a_policy_that_changes_ends_what_it_asked_for_before() -> Result<()> {
     policies.delete("coder", &DeleteParams::default()).await?;
     requests.wait("orphan", Phase::Superseded).await?;
     requests.wait("denied", Phase::Denied).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_over_is_removed_after_its_retention() -> Result<()> {
+    let requests = Requests::start().await?;
+    let day = Duration::from_secs(86400);
+    let hours_ago = |hours: i64| -> Result<String> {
+        let then = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(hours))?;
+        Ok(then.to_string())
+    };
+    let settling: Api<ApprovalRequest> =
+        Api::namespaced(requests.bench.operator_client().await?, &requests.namespace);
+    // As they stand long after they were settled.
+    for (name, phase, since) in [
+        ("long-over", "Superseded", 3),
+        ("lately-over", "Superseded", 1),
+        ("denied", "Denied", 3),
+        ("approved", "Approved", 3),
+    ] {
+        requests.create(name, day).await?;
+        let since = hours_ago(since)?;
+        let status = json!({"status": {"phase": phase, "conditions": [
+            {"type": phase, "status": "True", "reason": "Test", "message": "", "lastTransitionTime": since},
+        ]}});
+        let mut settled = requests.api.get(name).await?;
+        settled.status = serde_json::from_value(status["status"].clone())?;
+        settling
+            .replace_status(name, &PostParams::default(), &settled)
+            .await?;
+    }
+    let _operator = requests
+        .bench
+        .operator("operator-0", &["--request-retention=2h"])
+        .await?;
+    eventually(SOON, || async {
+        match requests.api.get_opt("long-over").await? {
+            None => Ok(()),
+            Some(_) => bail!("it is still there"),
+        }
+    })
+    .await?;
+    // One that came later was looked at later: what was to go is gone by then.
+    requests.create("last", day).await?;
+    requests.wait("last", Phase::Pending).await?;
+    let left = requests.api.list(&ListParams::default()).await?;
+    let names: Vec<String> = left.iter().filter_map(|r| r.metadata.name.clone()).collect();
+    assert_eq!(names, ["approved", "denied", "last", "lately-over"]);
     Ok(())
 }

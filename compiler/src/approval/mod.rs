@@ -3,6 +3,7 @@
 
 mod instructions;
 mod quorum;
+mod retention;
 mod superseded;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use turnpike_crds::{ApprovalRequest, ApprovalRequestStatus, Phase, Review, Revie
 use self::quorum::Approval;
 pub use self::{
     quorum::Tally,
+    retention::{LEAST_KEPT, removable_at},
     superseded::{Found, superseded_status},
 };
 

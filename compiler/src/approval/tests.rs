@@ -1,10 +1,12 @@
 //! What reviews come down to, and the status that follows.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use turnpike_crds::{ApprovalRequest, Phase};
 
-use super::{Found, next_status, settle, superseded_status};
+use super::{Found, next_status, removable_at, settle, superseded_status};
 
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
 const OTHER: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000002";
@@ -217,4 +219,35 @@ fn a_pending_request_shows_the_line_to_paste_where_kubectl_can_be_used() {
         next_status(&stored, now).unwrap().instructions,
         Some(expected.replace("DIGEST", DIGEST))
     );
+}
+
+#[test]
+fn what_is_decided_for_good_is_kept_for_its_time() {
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let settled = "2030-01-01T10:00:00Z";
+    let cases = [
+        ("Pending", hour, None),
+        ("Approved", hour, None),
+        ("Expired", 2 * hour, Some("2030-01-01T12:00:00Z")),
+        ("Superseded", 2 * hour, Some("2030-01-01T12:00:00Z")),
+        // Never shorter than an hour.
+        ("Expired", minute, Some("2030-01-01T11:00:00Z")),
+        // It was spent after it was approved.
+        ("Consumed", hour, Some("2030-01-01T11:30:00Z")),
+        // It answers the same call until its time is over.
+        ("Denied", hour, Some("2030-01-02T01:00:00Z")),
+    ];
+    for (phase, keep, expected) in cases {
+        let mut status = json!({
+            "phase": phase,
+            "conditions": [{
+                "type": phase, "status": "True", "reason": "R", "message": "", "lastTransitionTime": settled,
+            }],
+        });
+        if phase == "Consumed" {
+            status["consumption"] = json!({"by": "p", "call": "c", "at": "2030-01-01T10:30:00Z"});
+        }
+        let request = request(json!([]), status);
+        assert_eq!(removable_at(&request, keep), expected.map(at), "{phase} {keep:?}");
+    }
 }

@@ -70,6 +70,11 @@ impl Bench {
     }
 
     /// Starts an operator and waits until it is ready.
+    /// A client with the operator's own account.
+    pub async fn operator_client(&self) -> Result<Client> {
+        self.account.client().await
+    }
+
     pub async fn operator(&self, name: &str, flags: &[&str]) -> Result<Operator> {
         let operator = self.spawn_operator(name, flags)?;
         eventually(SOON, || async { operator.get("/readyz").await.map(drop) })

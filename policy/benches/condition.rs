@@ -57,6 +57,7 @@ fn evaluate(bencher: Bencher<'_, '_>, text: &str, body: &Value) {
         headers: &headers,
         size: Some(2_048),
         body: Body::Json(body),
+        parts: &[],
     };
     let scene = Scene {
         caller: &caller,

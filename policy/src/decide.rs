@@ -244,7 +244,7 @@ pub fn decide(set: &PolicySet, facts: &Facts<'_>) -> Decision {
                 caller: facts.caller,
                 call,
                 resource: call.resources.get(usize::from(r)),
-                request: &facts.request,
+                request: facts.request.of_call(usize::from(c)),
                 now: facts.now,
                 risk: None,
             };

@@ -19,6 +19,15 @@ pub struct RequestFacts<'a> {
     pub size: Option<u64>,
     /// The body.
     pub body: Body<'a>,
+    /// For a batch, the request behind each of the calls that the request makes; empty where there is but one.
+    pub parts: &'a [RequestFacts<'a>],
+}
+
+impl<'a> RequestFacts<'a> {
+    /// The request that makes the call of this number: a part of a batch, or all there is.
+    pub fn of_call(&self, call: usize) -> &RequestFacts<'a> {
+        self.parts.get(call).unwrap_or(self)
+    }
 }
 
 /// The form in which a request makes its calls. A condition speaks of a call as Google documents it for REST; what

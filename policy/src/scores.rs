@@ -46,8 +46,12 @@ impl<'a> Scores<'a> {
     /// policies in DryRun say. There is none where the body would say more than is known: a rule may ask for a low
     /// one too.
     pub(crate) fn highest(&mut self, mode: Mode) -> Option<u8> {
-        let unknown = matches!(self.facts.request.body, Body::Unread | Body::Unreadable);
-        if unknown && self.facts.calls.iter().any(body_matters) {
+        let facts = self.facts;
+        let unknown = |call| matches!(facts.request.of_call(call).body, Body::Unread | Body::Unreadable);
+        if (0..)
+            .zip(facts.calls)
+            .any(|(c, call)| unknown(c) && body_matters(call))
+        {
             return None;
         }
         let counts = |of: &Mode| mode == Mode::DryRun || *of == Mode::Enforce;
@@ -126,17 +130,20 @@ fn factor_holds(set: &PolicySet, facts: &Facts<'_>, policy: PolicyId, factor: us
     let Some(condition) = set.factor(policy, factor) else {
         return true;
     };
-    let mut units = facts.calls.iter().flat_map(|call| {
+    let mut units = (0..).zip(facts.calls).flat_map(|(c, call)| {
         let resources = call.resources.iter().map(Some);
         let none = call.resources.is_empty().then_some(None);
-        resources.chain(none).map(move |resource| (call, resource))
+        let request = facts.request.of_call(c);
+        resources
+            .chain(none)
+            .map(move |resource| (request, call, resource))
     });
-    units.any(|(call, resource)| {
+    units.any(|(request, call, resource)| {
         let scene = Scene {
             caller: facts.caller,
             call,
             resource,
-            request: &facts.request,
+            request,
             now: facts.now,
             risk: None,
         };

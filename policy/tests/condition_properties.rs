@@ -140,6 +140,7 @@ impl Stage {
             headers: &headers,
             size: self.size,
             body: self.body.as_ref().map_or(Body::Absent, Body::Json),
+            parts: &[],
         };
         let call = Call {
             method: "a.things.get",

@@ -5,14 +5,16 @@ mod making;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
+use serde_json::json;
 use turnpike_policy::{
     Facts, PolicyDef, PolicySet, Verdict,
-    call::{Call, Scope},
+    call::{Call, Scope, Traits},
     caller::{Caller, Identity},
     decide,
     decide::{Approval, ApprovedRule, Basis, Denial, Stale, resume},
-    definition::{AgentMatch, CredentialDef, Effect, ImpersonateDef, Mode, RuleDef},
+    definition::{AgentMatch, ApprovalTimes, CredentialDef, Effect, ImpersonateDef, Mode, RiskDef, RuleDef},
     digest::CallDigester,
+    request::{Body, RequestFacts},
 };
 
 use making::{call, caller, policy, rule};
@@ -522,4 +524,91 @@ fn an_approval_lets_pass_exactly_what_was_asked_for() {
     );
     assert!(try_with(vec![asks(), deny], b"body", now).starts_with("Denied(Rule"));
     assert!(try_with(vec![], b"body", now).starts_with("Denied(NothingMatched"));
+}
+
+/// What becomes of a batch whose calls have these bodies.
+fn batch(set: &PolicySet, calls: &[Call], bodies: &[Body<'_>]) -> Effect {
+    let part = |body: &_| RequestFacts {
+        body: *body,
+        ..RequestFacts::default()
+    };
+    let parts: Vec<RequestFacts<'_>> = bodies.iter().map(part).collect();
+    let who = caller("agents", "coder");
+    let facts = Facts {
+        request: RequestFacts {
+            body: Body::Unreadable,
+            parts: &parts,
+            ..RequestFacts::default()
+        },
+        ..Facts::of(&who, calls, Timestamp::UNIX_EPOCH)
+    };
+    decide(set, &facts).verdict.effect()
+}
+
+#[test]
+fn each_call_of_a_batch_is_decided_by_its_own_request() {
+    let when = |text: &str, rule: RuleDef| RuleDef {
+        when: Some(text.to_owned()),
+        ..rule
+    };
+    let set = PolicySet::new(vec![policy(
+        "agents",
+        "p",
+        "coder",
+        vec![
+            rule("all", Effect::Allow, &["storage.**"], &[]),
+            when(
+                "request.body.env == 'prod'",
+                rule("no-prod", Effect::Deny, &["storage.objects.*"], &[]),
+            ),
+        ],
+    )]);
+    let [dev, prod, none] = [json!({"env": "dev"}), json!({"env": "prod"}), json!({})];
+    let calls = [
+        call("storage.objects.get", &[OBJECT]),
+        call("storage.buckets.get", &[]),
+    ];
+    for (bodies, expected) in [
+        (vec![Body::Json(&dev), Body::Json(&prod)], Effect::Allow),
+        (vec![Body::Json(&prod), Body::Json(&dev)], Effect::Deny),
+        // What can't be read of the part tightens, and what is not told of it.
+        (vec![Body::Json(&none), Body::Json(&dev)], Effect::Deny),
+        (vec![Body::Unreadable, Body::Json(&dev)], Effect::Deny),
+        (vec![], Effect::Deny),
+    ] {
+        assert_eq!(batch(&set, &calls, &bodies), expected, "{bodies:?}");
+    }
+}
+
+#[test]
+fn the_risk_of_a_batch_is_that_of_its_parts() {
+    let set = PolicySet::new(vec![PolicyDef {
+        risk: Some(RiskDef {
+            deny_above: Some(60),
+            weights: [("public-access".to_owned(), 90)].into(),
+            approve_above: None,
+            factors: vec![],
+            approval: ApprovalTimes::default(),
+        }),
+        ..policy(
+            "agents",
+            "p",
+            "coder",
+            vec![rule("all", Effect::Allow, &["storage.**"], &[])],
+        )
+    }]);
+    let bindings = |member: &str| json!({"bindings": [{"role": "roles/viewer", "members": [member]}]});
+    let [own, public] = ["user:ann@example.com", "allUsers"].map(bindings);
+    let grant = Call {
+        traits: Traits::CHANGE | Traits::IAM,
+        ..call("storage.buckets.setIamPolicy", &[OBJECT])
+    };
+    let calls = [grant.clone(), grant];
+    for (bodies, expected) in [
+        ([Body::Json(&own), Body::Json(&own)], Effect::Allow),
+        ([Body::Json(&own), Body::Json(&public)], Effect::Deny),
+        ([Body::Unreadable, Body::Json(&own)], Effect::Deny),
+    ] {
+        assert_eq!(batch(&set, &calls, &bodies), expected, "{bodies:?}");
+    }
 }

@@ -205,7 +205,8 @@ fn decide_again(
     let approval = approval_of(approved).map_err(|e| Refusal::denied("APPROVAL_MALFORMED", e.to_string()))?;
     let in_force = gateway.policies.load().clone();
     let seen = sight.view();
-    let facts = seen.facts(caller, &record.calls, Timestamp::now());
+    let requests = seen.requests();
+    let facts = seen.facts(caller, &record.calls, &requests, Timestamp::now());
     let resumed = resume(&in_force.set, &facts, digest, &approval);
     // The rules that matched before belong to the set of before.
     let decision = turnpike_policy::decide(&in_force.set, &facts);

@@ -47,6 +47,7 @@ use crate::{
     record::{CallRecord, Recorder},
     recording::Recordings,
     refusal::Refusal,
+    scan::carries,
     search::Search,
     session::Sealer,
     shape::{Form, Shaped, restored, session, shape},
@@ -137,6 +138,8 @@ struct Cleared {
     caller: Arc<Caller>,
     in_force: Arc<InForce>,
     form: Form,
+    /// What is to be forgotten when Google says that it is complete.
+    upload: Option<carries::Key>,
 }
 
 /// What becomes of a call that is not refused.
@@ -290,8 +293,14 @@ async fn clear_shaped(
         return Err(Box::new(suspended));
     }
     let (mut case, mut verdict) = judge(gateway, record, &caller, &mut canonical, body, &form).await?;
-    let form = match (&verdict, form) {
+    let mut form = match (&verdict, form) {
         (Verdict::Hold(_), Form::Session(Some(opening))) => {
+            if case.ends_with_something() {
+                // What a person would have to see is at Google's by now, but for the end.
+                return Err(session::not_in_one());
+            }
+            // What is sent in the end is none of its parts.
+            case.upload = None;
             let whole = session::in_one(gateway, canonical, *opening, case.body)?;
             return Box::pin(clear_shaped(gateway, whole, record, caller, line)).await;
         }
@@ -308,6 +317,7 @@ async fn clear_shaped(
         sight,
         body,
         in_force,
+        upload,
         ..
     } = case;
     let here = match (&verdict, &form) {
@@ -353,6 +363,12 @@ async fn clear_shaped(
     };
     let body = restored(gateway, &caller, &record.calls, body).await?;
     let body = Upload::watched(body, line, toll);
+    form.decided();
+    let upload = upload.map(|upload| {
+        let key = upload.key().clone();
+        upload.sent();
+        key
+    });
     gateway.history.used(&caller, &record.calls);
     record.verdict = Recorded::Allow;
     record.credential = Some(permit.credential().clone());
@@ -364,6 +380,7 @@ async fn clear_shaped(
         caller,
         in_force,
         form,
+        upload,
     })))
 }
 
@@ -575,6 +592,7 @@ async fn forward(
         caller,
         in_force,
         form,
+        upload,
     } = cleared;
     let reading = reading(gateway, &canonical, &record, &caller, &in_force, &form);
     let within = match prepare(&mut canonical, reading.as_ref(), &form) {
@@ -628,6 +646,9 @@ async fn forward(
     };
     match answered {
         Ok(answer) => {
+            if let Some(upload) = upload.filter(|_| completes(&answer)) {
+                gateway.search.complete(&upload);
+            }
             let answer = answer.map(|body| body.watched(watch));
             outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
             let way = Way {
@@ -650,6 +671,13 @@ async fn forward(
             failed(outcome, Refusal::new(http, status, error.reason(), message), wire)
         }
     }
+}
+
+/// Whether an answer says that an upload is complete. The other protocol of sessions answers so to every part, and
+/// has a header for that.
+fn completes<B>(answer: &Response<B>) -> bool {
+    let says = answer.headers().get("x-goog-upload-status");
+    answer.status().is_success() && says.is_none_or(|status| status == "final")
 }
 
 /// Says upstream what can be read here, and how long there is for it.

@@ -21,6 +21,8 @@ use crate::{
     journey::{Gateway, Refused},
     policies::InForce,
     record::CallRecord,
+    scan::{Findings, carries::InHand},
+    search::{Request, Searched},
     shape::{Form, whole},
     sight::{MOST_READ, Seen, Sight, content, seen},
 };
@@ -34,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) body: RequestBody,
     /// The policies that decided.
     pub(crate) in_force: Arc<InForce>,
+    /// The upload that the body is a part of, where it was searched as one.
+    pub(crate) upload: Option<InHand>,
     /// Whether the body was read.
     read: bool,
     now: Timestamp,
@@ -59,10 +63,16 @@ pub(crate) async fn judge(
     let needs = in_force.set.needs(caller, &record.calls);
     let mut sight = Sight::new(canonical, form, pace, needs.head);
     sight.size = body.size_hint().exact();
+    if let Form::Batch(batch) = form
+        && (needs.head || needs.body > Need::No)
+    {
+        sight.look_at_parts(gateway.catalog, batch);
+    }
     let mut case = Case {
         sight,
         body,
         in_force,
+        upload: None,
         read: false,
         now,
     };
@@ -78,7 +88,13 @@ pub(crate) async fn judge(
     } else if case.body.is_end_stream() {
         case.sight.body = Seen::Absent;
     }
-    if !case.body.is_end_stream() {
+    // Nothing of such an upload is anywhere yet.
+    if matches!(form, Form::Asks(_)) {
+        case.sight.found(Findings::default());
+    }
+    // A request without a body can be the end of an upload.
+    let ends = matches!(form, Form::Session(_)) && needs.search > Need::No;
+    if ends || !case.body.is_end_stream() {
         if wanted(need, case.sight.size) && !goes_both_ways(form) {
             Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
         } else if needs.search > Need::No {
@@ -123,6 +139,12 @@ impl Case {
         Ok(self.decide(record, caller))
     }
 
+    /// Whether a request without a body ends an upload in which something was found.
+    pub(crate) fn ends_with_something(&self) -> bool {
+        let found = self.sight.findings.as_ref();
+        self.body.is_end_stream() && found.is_some_and(|found| !found.is_clean())
+    }
+
     async fn read(
         &mut self,
         gateway: &Gateway,
@@ -138,11 +160,22 @@ impl Case {
         self.sight.body = seen(canonical, form, &kept)
             .await
             .map_err(|why| Box::new(why.refusal()))?;
-        let request = (&*canonical, form, &record.calls[..]);
-        let found = gateway
-            .search
-            .run(&self.in_force.set, caller, request, &kept)
-            .await;
+        if let Form::Batch(batch) = form {
+            self.sight.look_at_parts(gateway.catalog, batch);
+        }
+        let request = Request {
+            canonical,
+            form,
+            calls: &record.calls,
+            body: &kept,
+            spills: gateway.keeper.spills(&caller.name()),
+        };
+        let searching = gateway.search.run(&self.in_force.set, caller, request);
+        let Searched {
+            findings: found,
+            upload,
+        } = Box::pin(searching).await;
+        self.upload = upload;
         record.findings.clone_from(&found.hits);
         record.unscannable = found.unscannable.as_ref().map(ToString::to_string);
         self.sight.found(found);
@@ -156,12 +189,16 @@ impl Case {
 
     fn decide(&self, record: &mut CallRecord, caller: &Caller) -> Verdict {
         let view = self.sight.view();
+        let requests = view.requests();
         let Decision {
             verdict,
             hits,
             would,
             risk,
-        } = decide(&self.in_force.set, &view.facts(caller, &record.calls, self.now));
+        } = decide(
+            &self.in_force.set,
+            &view.facts(caller, &record.calls, &requests, self.now),
+        );
         record.hits = hits;
         record.would = would;
         record.risk = risk.map(Box::new);

@@ -4,12 +4,14 @@
 //! A body is read only as far as policies ask for it, and once. What cannot be read is said to be unreadable, which
 //! never loosens a decision.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 use turnpike_policy::{
     Facts,
     call::Call,
     caller::Caller,
+    catalog::Catalog,
     decide::Searched,
     request::{self, Body, RequestFacts},
     risk::Pace,
@@ -21,7 +23,7 @@ use crate::{
     kept::Kept,
     multipart,
     scan::Findings,
-    shape::{Form, upload},
+    shape::{Form, batch::Batch, upload},
 };
 
 /// Largest body that is parsed for conditions and risk.
@@ -41,6 +43,10 @@ pub(crate) struct Sight {
     pub(crate) findings: Option<Findings>,
     kinds: Vec<String>,
     pub(crate) pace: Pace,
+    /// The requests of a batch, where something is read in them.
+    parts: Vec<Self>,
+    /// Which of them makes each call.
+    part_of_call: Vec<usize>,
 }
 
 /// A body, as far as it was read.
@@ -62,23 +68,53 @@ impl Sight {
             ..Self::default()
         };
         if head {
-            let target = &canonical.target;
-            sight.verb = target.verb().to_owned();
-            sight.host = target.host().to_owned();
-            sight.query = target
-                .query_pairs()
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect();
-            sight.headers = canonical
-                .headers
-                .iter()
-                .map(|(name, value)| {
-                    let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                    (name.as_str().to_owned(), value)
-                })
-                .collect();
+            sight.look_at_head(canonical);
         }
         sight
+    }
+
+    fn look_at_head(&mut self, canonical: &Canonical) {
+        let target = &canonical.target;
+        self.verb = target.verb().to_owned();
+        self.host = target.host().to_owned();
+        self.query = target
+            .query_pairs()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        self.headers = canonical
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.as_str().to_owned(), value)
+            })
+            .collect();
+    }
+
+    /// Reads each request of a batch as if it came alone.
+    pub(crate) fn look_at_parts(&mut self, catalog: &Catalog, batch: &Batch) {
+        let part = |(canonical, body): &(Canonical, Bytes)| {
+            let mut part = Self {
+                form: match catalog.is_storage_xml(&canonical.target) {
+                    true => request::Form::Other,
+                    false => request::Form::Rest,
+                },
+                size: Some(body.len() as u64),
+                body: match body.len() {
+                    0 => Seen::Absent,
+                    length if length > MOST_READ => Seen::Unreadable,
+                    _ => json(body),
+                },
+                ..Self::default()
+            };
+            part.look_at_head(canonical);
+            part
+        };
+        self.parts = batch.requests.iter().map(part).collect();
+        let numbers = batch.calls.iter().enumerate();
+        self.part_of_call = numbers
+            .flat_map(|(number, calls)| calls.clone().map(move |_| number))
+            .collect();
     }
 
     /// Takes what the search found.
@@ -94,6 +130,7 @@ impl Sight {
         let mut view = View {
             query: borrowed(&self.query),
             headers: borrowed(&self.headers),
+            parts: self.parts.iter().map(Self::view).collect(),
             sight: self,
         };
         view.query
@@ -110,29 +147,50 @@ pub(crate) struct View<'a> {
     sight: &'a Sight,
     query: Vec<(&'a str, &'a str)>,
     headers: Vec<(&'a str, &'a str)>,
+    parts: Vec<View<'a>>,
 }
 
 impl View<'_> {
-    /// The facts of a decision.
-    pub(crate) fn facts<'f>(&'f self, caller: &'f Caller, calls: &'f [Call], now: Timestamp) -> Facts<'f> {
+    /// What is known of the request behind each call, where there are several.
+    pub(crate) fn requests(&self) -> Vec<RequestFacts<'_>> {
+        let numbers = self.sight.part_of_call.iter();
+        // A part that is not there would shift the others, so then there are none, and the batch's body is unreadable.
+        let requests = numbers.map(|number| Some(self.parts.get(*number)?.request(&[])));
+        requests.collect::<Option<_>>().unwrap_or_else(Vec::new)
+    }
+
+    fn request<'f>(&'f self, parts: &'f [RequestFacts<'f>]) -> RequestFacts<'f> {
+        let sight = self.sight;
+        RequestFacts {
+            form: sight.form,
+            verb: &sight.verb,
+            host: &sight.host,
+            query: &self.query,
+            headers: &self.headers,
+            size: sight.size,
+            body: match &sight.body {
+                Seen::Unread => Body::Unread,
+                Seen::Absent => Body::Absent,
+                Seen::Json(value) => Body::Json(value),
+                Seen::Unreadable => Body::Unreadable,
+            },
+            parts,
+        }
+    }
+
+    /// The facts of a decision, with the [requests](Self::requests) behind its calls.
+    pub(crate) fn facts<'f>(
+        &'f self,
+        caller: &'f Caller,
+        calls: &'f [Call],
+        requests: &'f [RequestFacts<'f>],
+        now: Timestamp,
+    ) -> Facts<'f> {
         let sight = self.sight;
         Facts {
             caller,
             calls,
-            request: RequestFacts {
-                form: sight.form,
-                verb: &sight.verb,
-                host: &sight.host,
-                query: &self.query,
-                headers: &self.headers,
-                size: sight.size,
-                body: match &sight.body {
-                    Seen::Unread => Body::Unread,
-                    Seen::Absent => Body::Absent,
-                    Seen::Json(value) => Body::Json(value),
-                    Seen::Unreadable => Body::Unreadable,
-                },
-            },
+            request: self.request(requests),
             searched: match &sight.findings {
                 None if matches!(sight.body, Seen::Absent) => Searched::Through {
                     kinds: &[],
@@ -188,11 +246,17 @@ pub(crate) async fn seen(canonical: &Canonical, form: &Form, kept: &Kept) -> Res
         (Form::Grpc(call), _) => call.request_json(),
         (_, Some(upload)) => Some(Value::Object(upload.metadata.clone())),
         (Form::Plain | Form::Opens(_), None) if kept.len() <= MOST_READ as u64 => {
-            let bytes = kept.bytes(MOST_READ).await?;
-            // A name that stands twice makes it unreadable: nobody knows which of them Google takes.
-            multipart::object(&bytes).ok().map(Value::Object)
+            return Ok(json(&kept.bytes(MOST_READ).await?));
         }
         _ => None,
     };
     Ok(value.map_or(Seen::Unreadable, Seen::Json))
+}
+
+/// An object in JSON. A name that stands twice makes it unreadable: nobody knows which of them Google takes.
+fn json(bytes: &[u8]) -> Seen {
+    match multipart::object(bytes) {
+        Ok(object) => Seen::Json(Value::Object(object)),
+        Err(_) => Seen::Unreadable,
+    }
 }

@@ -19,6 +19,15 @@ spec:
   rules:
     - {name: read, effect: Allow, methods: ["secretmanager.**.access", "secretmanager.**.get"], resources: ["projects/acme/**"]}
     - {name: no-delete, effect: Deny, methods: ["secretmanager.**.delete"]}
+    - {name: label, effect: Allow, methods: ["secretmanager.projects.secrets.patch"]}
+    - name: no-prod
+      effect: Deny
+      methods: ["secretmanager.projects.secrets.patch"]
+      when: has(request.body.labels.env) && request.body.labels.env == "prod"
+    - name: no-force
+      effect: Deny
+      methods: ["secretmanager.projects.secrets.patch"]
+      when: request.verb == "PATCH" && "updateMask" in request.query && request.query.updateMask == "topics"
     - name: add
       effect: RequireApproval
       methods: ["secretmanager.projects.secrets.addVersion"]
@@ -60,15 +69,15 @@ async fn gate() -> Result<(Upstream, Standalone)> {
     Ok((upstream, gate))
 }
 
-/// A batch as client libraries write it: `VERB path` each, with a body for POST.
+/// A batch as client libraries write it: `VERB path` each, with a body for POST, or with the one behind it.
 fn batch(requests: &[&str]) -> String {
     let mut body = String::new();
     for (n, request) in requests.iter().enumerate() {
-        let content = if request.starts_with("POST") {
-            r#"{"payload":{}}"#
-        } else {
-            ""
+        let empty = match request.starts_with("POST") {
+            true => r#"{"payload":{}}"#,
+            false => "",
         };
+        let (request, content) = request.split_once(" with ").unwrap_or((request, empty));
         body.push_str(&format!(
             "--==7==\r\nContent-Type: application/http\r\nContent-ID: <a1b2+{n}>\r\n\r\n{request} HTTP/1.1\r\n\
              Content-Type: application/json\r\nAuthorization: Bearer of-the-part\r\nContent-Length: {}\r\n\r\n{content}\r\n",
@@ -202,5 +211,31 @@ async fn one_part_that_is_held_holds_the_batch_and_the_same_batch_is_known_again
     );
     ensure!(one.is_err() && other.is_err(), "they wait");
     gate.approval("Pending").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn conditions_see_every_part_as_a_call_of_its_own() -> Result<()> {
+    let (upstream, gate) = gate().await?;
+    let dev = r#"PATCH /v1/projects/acme/secrets/s?updateMask=labels with {"labels":{"env":"dev"}}"#;
+    let prod = r#"PATCH /v1/projects/acme/secrets/t?updateMask=labels with {"labels":{"env":"prod"}}"#;
+    let topics = r#"PATCH /v1/projects/acme/secrets/t?updateMask=topics with {"labels":{}}"#;
+    let twice = r#"PATCH /v1/projects/acme/secrets/t with {"labels":{"env":"prod"},"labels":{"env":"dev"}}"#;
+    for (name, parts, expected) in [
+        ("one that holds", vec![dev, prod], "RULE_DENIED"),
+        ("whatever the order", vec![prod, GET, dev], "RULE_DENIED"),
+        ("by a parameter", vec![dev, topics], "RULE_DENIED"),
+        (
+            "a body that two readers read differently",
+            vec![dev, twice],
+            "RULE_DENIED",
+        ),
+    ] {
+        let answer = send(&gate, batch(&parts)).await?;
+        assert_eq!(answer.refusal(), (403, expected.to_owned()), "{name}");
+    }
+    assert_eq!(upstream.seen().len(), 0);
+    let passed = send(&gate, batch(&[dev, GET, dev])).await?;
+    assert_eq!(passed.status, 200, "{}", passed.text());
     Ok(())
 }

@@ -293,6 +293,7 @@ impl Understood {
                     Seen::Json(value) => Body::Json(value),
                     Seen::Unreadable => Body::Unreadable,
                 },
+                parts: &[],
             },
             searched: self.found.searched(),
             pace: circumstances.pace,

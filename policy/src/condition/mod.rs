@@ -37,8 +37,8 @@
 //! `resource.name.startsWith("..")` has an answer wherever the known part decides.
 //!
 //! `request.verb`, `request.query` and `request.body` are those of REST: reading them is an error for calls by gRPC, by
-//! the XML API of Cloud Storage and in batches, which have them elsewhere, and so is reading `request.headers` for
-//! batches. Methods that only gRPC has are read by the JSON form of their message.
+//! the XML API of Cloud Storage, which have them elsewhere. The calls of a batch have those of their parts; where a part
+//! is not known, reading them is an error, and so is reading `request.headers`. Methods that only gRPC has are read by the JSON form of their message.
 //!
 //! A header or a parameter that comes twice has no one value: reading it is an error. So is reading a member of
 //! the body or a parameter that is there under the other spelling Google takes for it (`fooBar`, `foo_bar`), and

@@ -13,6 +13,7 @@ mod assignment;
 mod custom;
 mod encoded;
 mod jwt;
+mod literals;
 mod pair;
 mod pem;
 mod scanner;
@@ -27,9 +28,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
-
-use self::{custom::Customs, table::Check};
+use self::{custom::Customs, literals::Literals};
 pub use self::{
     custom::{DetectorError, MAX_CUSTOM, MAX_MATCH, Reason},
     scanner::{Scanner, Suspended},
@@ -108,48 +107,5 @@ impl Detectors {
     /// All kinds of secrets that are found.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         KINDS.iter().map(|kind| kind.name).chain(self.customs.names())
-    }
-}
-
-/// The literals that are looked for first. None is the beginning of another, so at most one stands at any place.
-#[derive(Clone)]
-struct Literals {
-    automaton: Arc<AhoCorasick>,
-    checks: Arc<[Check]>,
-    longest: usize,
-}
-
-impl Literals {
-    fn new() -> Self {
-        let literals = table::literals();
-        let patterns: Vec<&str> = literals.iter().map(|(literal, _)| *literal).collect();
-        let automaton = AhoCorasick::builder()
-            // The only kind that has a prefilter of vector instructions.
-            .match_kind(MatchKind::LeftmostFirst)
-            .build(&patterns);
-        Self {
-            // A few dozen short literals of our own are far below every limit of the automaton.
-            automaton: Arc::new(automaton.unwrap_or_else(|error| unreachable!("the literals: {error}"))),
-            longest: patterns.iter().map(|p| p.len()).max().unwrap_or(1),
-            checks: literals.into_iter().map(|(_, check)| check).collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_can_be_looked_for_at_once() {
-        let literals = table::literals();
-        // The vector instructions take no more; without them the search is several times slower.
-        assert!(literals.len() <= 64, "{}", literals.len());
-        for (at, (literal, _)) in literals.iter().enumerate() {
-            let others = literals.iter().enumerate().filter(|(other, _)| *other != at);
-            for (_, (other, _)) in others {
-                assert!(!other.starts_with(literal), "{literal:?} hides {other:?}");
-            }
-        }
     }
 }

@@ -3,7 +3,6 @@
 //! A place is looked at when [`super::AFTER`] bytes and one more are there behind it, or the text has ended; and with
 //! [`super::BEFORE`] bytes before it. So what is found does not depend on how the text was cut.
 
-use aho_corasick::Input;
 use memchr::memchr_iter;
 
 use super::{AFTER, BEFORE, Detectors, Match, custom::Progress, view::View};
@@ -143,20 +142,19 @@ impl Sweep<'_> {
         let stop = self.text.len().min(self.end + literals.longest - 1);
         let mut at = self.start;
         while at < self.end {
-            let Some(literal) = literals.automaton.find(Input::new(self.text).range(at..stop)) else {
+            let Some((place, check)) = literals.find(self.text, at..stop) else {
                 break;
             };
-            if literal.start() >= self.end {
+            if place >= self.end {
                 break;
             }
-            at = literal.start() + 1;
-            let first = literal.start().saturating_sub(BEFORE);
-            let last = self.text.len().min(literal.start() + AFTER);
+            at = place + 1;
+            let first = place.saturating_sub(BEFORE);
+            let last = self.text.len().min(place + AFTER);
             let view = View {
                 text: self.text.get(first..last).unwrap_or_default(),
-                at: literal.start() - first,
+                at: place - first,
             };
-            let check = literals.checks.get(literal.pattern().as_usize());
             if let Some(hit) = check.and_then(|check| check.run(&view)) {
                 let offset = first + hit.value.start;
                 found(Match {

@@ -152,6 +152,7 @@ impl Stage {
                 Told::Json(json) => Body::Json(json),
                 Told::Unreadable => Body::Unreadable,
             },
+            parts: &[],
         };
         condition.holds(&Scene {
             caller: &self.caller,

@@ -43,6 +43,7 @@ impl<'a> Sent<'a> {
             headers: &[],
             size: None,
             body: self.body,
+            parts: &[],
         }
     }
 

@@ -8,6 +8,7 @@
 //! What is in a body is not looked at here. Whoever wants to know runs over [`Kept::reader`].
 
 mod content;
+mod spill;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use self::content::{Content, OnDisk};
 pub use self::{
     content::{Kept, Reader, Upload},
+    spill::{Spill, SpillError, Spills},
     stream::Passing,
 };
 use crate::{
@@ -84,7 +86,7 @@ impl Threads {
 }
 
 /// Does what blocks, on a thread for that, once it is its turn.
-async fn blocking<T, F>(turns: &Arc<Semaphore>, work: F) -> io::Result<T>
+pub(crate) async fn blocking<T, F>(turns: &Arc<Semaphore>, work: F) -> io::Result<T>
 where
     F: FnOnce() -> io::Result<T> + Send + 'static,
     T: Send + 'static,
@@ -143,6 +145,11 @@ impl Keeper {
         };
         let length = keeping.read(body, self.config.largest).await?;
         keeping.finish(length).await
+    }
+
+    /// Where contents of an agent may lie that are written while they arrive.
+    pub fn spills(&self, agent: &str) -> Spills {
+        Spills::new(self.config.dir.as_path().into(), self.disk.account(agent))
     }
 
     /// Keeps a body that was read already. A long one leaves the memory.

@@ -9,10 +9,11 @@
 //! that isn't opened, over a [cap](Limits), or two programs could read different things in it. The rest of it is
 //! searched all the same.
 //!
-//! Nothing here knows sockets; long contents are searched off the async threads. No value leaves this module: a finding
+//! Nothing here knows sockets, and all of it may block: who searches long contents does so on threads for that. No value leaves this module: a finding
 //! names a kind, a place, and a keyed hash. See [`carry`] for contents that arrive in several requests.
 
 mod archive;
+pub mod carries;
 pub mod carry;
 mod coded;
 mod findings;
@@ -31,11 +32,10 @@ mod walk;
 mod zip;
 
 use std::{
-    io::{Cursor, Read, Seek, SeekFrom},
+    io::{Read, Seek},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use turnpike_policy::detect::Detectors;
 
 use self::{findings::Collector, walk::Walker};
@@ -43,9 +43,6 @@ pub use self::{
     findings::{Finding, Findings, HashKey, MAX_HITS, Unscannable, Why},
     limits::Limits,
 };
-
-/// Up to so many bytes are searched where the caller stands; longer ones on a thread for that.
-const INLINE: u64 = 64 * 1024;
 
 /// What is known of a content before it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +58,13 @@ pub struct Subject {
     /// It is somebody's data, such as an object's content: it need not be what its type says. Otherwise it is the message
     /// of a call, and one that can't be read is unscannable.
     pub media: bool,
+}
+
+impl Subject {
+    /// Whether a short content can be a long one.
+    pub fn expands(&self) -> bool {
+        self.content_encoding.is_some() || self.media
+    }
 }
 
 /// How contents are searched; cheap to clone.
@@ -84,26 +88,6 @@ impl Scanning {
         }
     }
 
-    /// Searches a content; on a thread of its own where it is long.
-    pub async fn scan<R>(&self, subject: Subject, mut content: R) -> Findings
-    where
-        R: Read + Seek + Send + 'static,
-    {
-        // A length that can't be told is found out again by who reads.
-        let length = content.seek(SeekFrom::End(0)).unwrap_or(u64::MAX);
-        if length <= INLINE && !expands(&subject) {
-            return self.scan_now(&subject, &mut content);
-        }
-        let scanning = self.clone();
-        let searched = tokio::task::spawn_blocking(move || scanning.scan_now(&subject, &mut content)).await;
-        searched.unwrap_or_else(|_| Findings::failed())
-    }
-
-    /// Searches a content in memory; see [`scan`](Self::scan).
-    pub async fn scan_bytes(&self, subject: Subject, content: Bytes) -> Findings {
-        self.scan(subject, Cursor::new(content)).await
-    }
-
     /// Searches a content here and now.
     pub fn scan_now<R>(&self, subject: &Subject, content: &mut R) -> Findings
     where
@@ -113,9 +97,4 @@ impl Scanning {
         walker.top(subject, content);
         walker.finish()
     }
-}
-
-/// Whether a short content can be a long one.
-fn expands(subject: &Subject) -> bool {
-    subject.content_encoding.is_some() || subject.media
 }

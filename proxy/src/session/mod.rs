@@ -11,6 +11,7 @@
 //! where a masker has been.
 
 mod opening;
+pub(crate) mod range;
 mod signed;
 #[cfg(test)]
 mod tests;

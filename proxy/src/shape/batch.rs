@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use super::{Calls, Form, Shaped, body_names, classify, collected, content, forget_xml};
@@ -24,6 +25,8 @@ pub(crate) struct Batch {
     pub(crate) calls: Vec<Range<usize>>,
     /// What the agent calls each request.
     pub(crate) ids: Vec<Option<HeaderValue>>,
+    /// The requests, as long as something may still have to be read in them.
+    pub(crate) requests: Vec<(Canonical, Bytes)>,
 }
 
 /// Takes a batch apart, and builds the one that goes upstream.
@@ -72,15 +75,19 @@ pub(super) async fn shape(
             format!("a batch is for one API, and {} is of another one", call.method),
         )));
     }
-    let requests: Vec<_> = requests.iter().map(|(one, body)| (one, body)).collect();
-    let (content_type, body) = batch::rebuild(&requests).map_err(refused)?;
+    let borrowed: Vec<_> = requests.iter().map(|(one, body)| (one, body)).collect();
+    let (content_type, body) = batch::rebuild(&borrowed).map_err(refused)?;
     coding::strip(&mut canonical.headers);
     canonical.headers.insert(header::CONTENT_TYPE, content_type);
     Ok(Shaped {
         canonical,
         body: RequestBody::whole(body),
         calls,
-        form: Form::Batch(Box::new(Batch { calls: ranges, ids })),
+        form: Form::Batch(Box::new(Batch {
+            calls: ranges,
+            ids,
+            requests,
+        })),
     })
 }
 

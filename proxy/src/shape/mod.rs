@@ -87,6 +87,13 @@ impl Form {
         }
     }
 
+    /// Nothing more will be read in the request.
+    pub(crate) fn decided(&mut self) {
+        if let Self::Batch(batch) = self {
+            batch.requests = Vec::new();
+        }
+    }
+
     /// The metadata of an upload that began before, where this is about its content.
     pub(crate) fn said_before(&self) -> Option<&Map<String, Value>> {
         match self {

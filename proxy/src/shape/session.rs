@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 use turnpike_policy::caller::Caller;
@@ -23,7 +23,7 @@ use crate::{
     multipart::Rebuilt,
     normalise::NOISE,
     refusal::Refusal,
-    session::{InOne, Opening},
+    session::{InOne, Opening, range::Range},
 };
 
 /// What a request for a session brings.
@@ -137,45 +137,26 @@ fn brings(canonical: &Canonical, body: &RequestBody) -> Brings {
     }
 }
 
-/// What `Content-Range` says of an upload's content. Where it says that the content ends with the request, and not at
-/// which byte, as one of Google's own clients has it (`0-*`), that is everything too.
+/// What a request brings, by its `Content-Range`. Where that says that the content ends with the request, and not at
+/// which byte, that is everything too.
 fn range(headers: &HeaderMap) -> Brings {
-    let mut values = headers.get_all(header::CONTENT_RANGE).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Brings::Everything(None),
-        (Some(one), None) => one,
-        (Some(_), Some(_)) => return Brings::Piece,
-    };
-    everything(value).unwrap_or(Brings::Piece)
-}
-
-fn everything(value: &HeaderValue) -> Option<Brings> {
-    let (range, length) = value.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
-    let length: Option<u64> = match length {
-        "*" => None,
-        digits => Some(number(digits)?),
-    };
-    if range == "*" {
-        return Some(match length {
-            // The end of an upload that has no content.
-            Some(0) => Brings::Everything(Some(0)),
-            _ => Brings::Nothing,
-        });
+    match Range::of(headers) {
+        Range::Absent => Brings::Everything(None),
+        // The end of an upload that has no content.
+        Range::Nothing { total: Some(0) } => Brings::Everything(Some(0)),
+        Range::Nothing { .. } => Brings::Nothing,
+        Range::Bytes {
+            first: 0,
+            last: None,
+            total,
+        } => Brings::Everything(total),
+        Range::Bytes {
+            first: 0,
+            last: Some(last),
+            total: Some(total),
+        } if last.checked_add(1) == Some(total) => Brings::Everything(Some(total)),
+        Range::Bytes { .. } | Range::Unclear => Brings::Piece,
     }
-    let last = range.strip_prefix("0-")?;
-    match (last, length) {
-        ("*", length) => Some(Brings::Everything(length)),
-        (last, Some(length)) if number(last)?.checked_add(1)? == length => {
-            Some(Brings::Everything(Some(length)))
-        }
-        _ => None,
-    }
-}
-
-/// Digits, and nothing that only a parser takes for a number.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// Content that must have the length that was said.
@@ -227,6 +208,8 @@ impl Body for Measured {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -1,9 +1,13 @@
 //! What a held call holds, standalone: its body, on disk and byte for byte, and uploads whose content comes later.
 
 mod bodies;
+mod parts;
 mod uploads;
 
-use std::path::PathBuf;
+use std::{
+    io::{Cursor, Write as _},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -52,6 +56,16 @@ fn content(length: usize) -> Bytes {
         state.to_be_bytes()[0]
     });
     next.take(length).collect::<Vec<u8>>().into()
+}
+
+/// An archive as a common writer makes it.
+fn zipped(members: &[(&str, &str)]) -> Result<Bytes> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in members {
+        writer.start_file(*name, zip::write::SimpleFileOptions::default())?;
+        writer.write_all(content.as_bytes())?;
+    }
+    Ok(writer.finish()?.into_inner().into())
 }
 
 /// One request of an agent, on a connection of its own.

@@ -108,6 +108,16 @@ fn asked(calls: &[Call]) -> SmallVec<[Asked; 16]> {
 
 /// Adds what the request does.
 pub(super) fn judge(calls: &[Call], request: &RequestFacts<'_>, tally: &mut Tally<'_>) {
+    if request.parts.is_empty() {
+        return judge_one(calls, request, tally);
+    }
+    for (c, call) in calls.iter().enumerate() {
+        judge_one(std::slice::from_ref(call), request.of_call(c), tally);
+    }
+}
+
+/// The same for one request, whatever calls it can be taken for.
+fn judge_one(calls: &[Call], request: &RequestFacts<'_>, tally: &mut Tally<'_>) {
     if calls.iter().all(reads_only) {
         return;
     }

@@ -2,19 +2,46 @@
 
 use std::{
     io::Cursor,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Findings, Why, found, gzip, object, places, scanning, tar, token, unscannable, zip};
-use crate::scan::carry::{Carries, CarryLimits, Chunk, ScanCarry};
+use super::{
+    Findings, Unscannable, Why, found, gzip, object, places, scanning, tar, token, unscannable, zip,
+};
+use crate::{
+    budget::Budget,
+    kept::Spills,
+    scan::{
+        carries::{Carries, CarryLimits, Key},
+        carry::{Chunk, ScanCarry},
+    },
+};
+
+const SHARE: usize = 1 << 20;
+
+/// Room for an agent's contents.
+fn spills(budget: &Budget, agent: &str) -> Spills {
+    Spills::new(std::env::temp_dir().as_path().into(), budget.account(agent))
+}
+
+fn chunk(start: usize, last: bool) -> Chunk {
+    Chunk {
+        start: start as u64,
+        last,
+    }
+}
 
 /// Searches a part.
 fn part(content: &[u8], start: usize, last: bool, carry: Option<ScanCarry>) -> (Findings, Option<ScanCarry>) {
-    let chunk = Chunk {
-        start: start as u64,
-        last,
-    };
-    scanning().chunk_now(&object("o"), &mut Cursor::new(content), chunk, carry)
+    let spills = spills(&Budget::new(SHARE, SHARE), "a");
+    scanning().chunk_now(
+        &object("o"),
+        &mut Cursor::new(content),
+        chunk(start, last),
+        carry,
+        &spills,
+    )
 }
 
 /// Searches a content in parts that end at these places, and puts what was found together.
@@ -28,7 +55,6 @@ fn parts(content: &[u8], ends: &[usize]) -> Findings {
         all.unscannable = all.unscannable.or(findings.unscannable);
         (start, carry) = (end, next);
     }
-    assert!(carry.is_none(), "nothing is kept behind the last part");
     all
 }
 
@@ -74,14 +100,17 @@ fn parts_that_are_sent_again_are_searched_again() {
     let text = format!("{}\n{secret}\n", "words ".repeat(400));
     let bytes = text.as_bytes();
     let (_, carry) = part(&bytes[..1000], 0, false, None);
-    let (_, carry) = part(&bytes[1000..2410], 1000, false, carry);
-    // It did not arrive.
     let (_, carry) = part(&bytes[1000..2405], 1000, false, carry);
-    let (findings, _) = part(&bytes[2405..], 2405, true, carry);
+    // It did not arrive, and comes with more.
+    let (_, carry) = part(&bytes[1000..2410], 1000, false, carry);
+    let (findings, _) = part(&bytes[2410..], 2410, true, carry);
     found(&findings, &["o line 2"]);
     // From the beginning, and for archives from anywhere.
     let (_, carry) = part(&bytes[..1000], 0, false, None);
     let (_, carry) = part(&bytes[..1000], 0, false, carry);
+    let (findings, carry) = part(&bytes[1000..], 1000, true, carry);
+    found(&findings, &["o line 2"]);
+    // Google's answer to the last part may get lost as well.
     let (findings, _) = part(&bytes[1000..], 1000, true, carry);
     found(&findings, &["o line 2"]);
     let archive = zip(&[("a", secret.as_bytes()), ("b", token(45).repeat(50).as_bytes())]);
@@ -90,6 +119,54 @@ fn parts_that_are_sent_again_are_searched_again() {
     let (findings, _) = part(&archive[250..], 250, true, carry);
     assert_eq!(findings.unscannable, None);
     assert_eq!(findings.hits[0].place, "o!a line 1");
+}
+
+#[test]
+fn other_bytes_for_those_that_google_has_are_unscannable() {
+    let secret = token(52);
+    let (half, rest) = secret.split_at(20);
+    let text = format!("{}\n{half}", "words ".repeat(400));
+    let tokens: String = (60..100).map(token).collect();
+    let archive = zip(&[("a", tokens.as_bytes())]);
+    let other = "other ".repeat(1000);
+    for (first, which) in [(text.as_bytes(), "text"), (&archive[..600], "an archive")] {
+        let whole = [&other.as_bytes()[..first.len()], rest.as_bytes()].concat();
+        for last in [false, true] {
+            let (_, carry) = part(first, 0, false, None);
+            let (findings, carry) = part(&whole, 0, last, carry);
+            let twice = Why::Ambiguous("upload, of which some was sent twice and not the same");
+            unscannable(&findings, twice, "");
+            // Where that is refused, the upload goes on with the right bytes.
+            let carry = carry.and_then(ScanCarry::unsent);
+            let (findings, _) = part(rest.as_bytes(), first.len(), false, carry);
+            assert_eq!(findings.unscannable, None, "{which}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_sent_did_not_happen() {
+    let secret = token(53);
+    let text = format!("{}\n", "words ".repeat(400));
+    let behind = text.len() + secret.len();
+    let (_, carry) = part(text.as_bytes(), 0, false, None);
+    let (findings, carry) = part(secret.as_bytes(), text.len(), false, carry);
+    found(&findings, &[]);
+    let (findings, carry) = part(b"; and more", behind, true, carry);
+    found(&findings, &["o line 2"]);
+    // The last part is refused, and another one follows on what was sent.
+    let carry = carry.and_then(ScanCarry::unsent);
+    let (findings, _) = part(b"and more", behind, true, carry);
+    found(&findings, &[]);
+    let archive = zip(&[("a", secret.as_bytes())]);
+    let (_, carry) = part(&archive[..100], 0, false, None);
+    let (_, carry) = part(&archive[..50], 100, false, carry);
+    let carry = carry.and_then(ScanCarry::unsent);
+    let (findings, _) = part(&archive[100..], 100, true, carry);
+    found(&findings, &["o!a line 1"]);
+    // A first part that is refused leaves nothing.
+    let (_, carry) = part(&archive[..100], 0, false, None);
+    assert!(carry.and_then(ScanCarry::unsent).is_none());
 }
 
 #[test]
@@ -103,73 +180,133 @@ fn parts_that_follow_on_nothing_are_unscannable() {
         assert_eq!(findings.hits.len(), 1);
         unscannable(&findings, Why::Lost, "");
         // And so is the rest.
-        let (findings, carry) = part(b"end", text.len(), true, carry);
+        let (findings, _) = part(b"end", text.len(), true, carry);
         unscannable(&findings, Why::Lost, "");
-        assert!(carry.is_none());
     }
+}
+
+fn name(agent: &str, session: &str) -> Key {
+    (agent.to_owned(), session.to_owned())
+}
+
+/// Searches a part of an upload that is kept, and says that it was sent.
+fn sent(
+    carries: &Arc<Carries>,
+    key: Key,
+    content: &[u8],
+    start: usize,
+    last: bool,
+    now: Instant,
+) -> Findings {
+    let mut hand = carries.take(key, now);
+    let (findings, carry) = part(content, start, last, hand.take());
+    hand.searched(carry);
+    hand.sent();
+    findings
 }
 
 #[test]
 fn uploads_are_kept_within_bounds() {
     let now = Instant::now();
-    let limits = CarryLimits {
+    let carries = Arc::new(Carries::new(CarryLimits {
         uploads: 3,
         per_agent: 2,
-        bytes: 3000,
-        bytes_per_agent: 2000,
         keep: Duration::from_secs(60),
-    };
-    let carries = Carries::new(limits);
-    let text = || {
-        part("words ".repeat(100).as_bytes(), 0, false, None)
-            .1
-            .expect("a carry")
-    };
-    let archive = |length: usize| {
-        let mut content = zip(&[("a", token(47).repeat(100).as_bytes())]);
-        content.resize(length, 0);
-        part(&content, 0, false, None).1.expect("a carry")
-    };
-    let later = |seconds| now + Duration::from_secs(seconds);
-    carries.put("a", "1", text(), now);
-    carries.put("a", "2", archive(1500), later(1));
-    assert_eq!(carries.kept(), (2, 1500));
+    }));
+    let text = "words ".repeat(100);
+    let begin = |agent, session| sent(&carries, name(agent, session), text.as_bytes(), 0, false, now);
+    let goes_on =
+        |agent, session| sent(&carries, name(agent, session), b"more", text.len(), false, now).unscannable;
+    begin("a", "1");
+    begin("a", "2");
+    assert_eq!(goes_on("a", "1"), None);
     // An agent's own oldest makes room, and no other agent's.
-    carries.put("a", "3", text(), later(2));
-    assert!(carries.take("a", "1", later(2)).is_none());
-    assert!(carries.take("b", "3", later(2)).is_none());
-    carries.put("b", "1", archive(1400), later(3));
-    carries.put("c", "1", text(), later(3));
-    assert!(carries.take("c", "1", later(3)).is_none());
-    // There is no room on disk: the next part says so.
-    carries.take("a", "3", later(4)).expect("it is kept");
-    carries.put("a", "4", archive(1000), later(4));
-    let full = carries.take("a", "4", later(4));
-    let (findings, _) = part(b"more", 1000, true, full);
-    unscannable(&findings, Why::NoRoom, "");
-    // And in the end all are forgotten.
-    assert_eq!(carries.kept(), (2, 2900));
-    assert!(carries.take("b", "1", later(63)).is_none());
+    begin("a", "3");
+    assert_eq!(carries.kept().0, 2);
+    let lost = |why: Option<Unscannable>| why.map(|unscannable| unscannable.why) == Some(Why::Lost);
+    assert!(lost(goes_on("a", "2")));
+    begin("b", "1");
+    begin("c", "1");
+    assert!(lost(goes_on("c", "1")), "there was no room");
+    // In the end all are forgotten.
+    let later = now + Duration::from_secs(70);
+    carries.take(name("d", "1"), later);
     assert_eq!(carries.kept(), (0, 0));
 }
 
-#[tokio::test]
-async fn parts_are_searched_elsewhere() {
-    let text = format!("{}\n{}", "words ".repeat(1000), token(48));
-    let (first, second) = text.split_at(6010);
-    let chunk = |start: usize, last| Chunk {
-        start: start as u64,
-        last,
-    };
+#[test]
+fn contents_that_are_kept_whole_have_a_share_of_the_disk() {
+    let budget = Budget::new(4000, 2000);
     let scanning = scanning();
-    let content = Cursor::new(first.to_owned().into_bytes());
-    let (_, carry) = scanning
-        .scan_chunk(object("o"), content, chunk(0, false), None)
-        .await;
-    let content = Cursor::new(second.to_owned().into_bytes());
-    let (findings, carry) = scanning
-        .scan_chunk(object("o"), content, chunk(6010, true), carry)
-        .await;
-    found(&findings, &["o line 2"]);
-    assert!(carry.is_none());
+    let archive = zip(&[("a", token(47).repeat(100).as_bytes())]);
+    let mut content = archive.clone();
+    content.resize(1500, 0);
+    let begin = |agent: &str| {
+        let spills = spills(&budget, agent);
+        scanning.chunk_now(
+            &object("o"),
+            &mut Cursor::new(&content),
+            chunk(0, false),
+            None,
+            &spills,
+        )
+    };
+    let (_, first) = begin("a");
+    let (findings, second) = begin("a");
+    unscannable(&findings, Why::NoRoom, "");
+    assert_eq!(first.as_ref().map(ScanCarry::on_disk), Some(1500));
+    assert_eq!(begin("b").0.unscannable, None);
+    // The rest of it is unscannable too, and says why.
+    let (findings, _) = part(b"more", 1500, true, second);
+    unscannable(&findings, Why::NoRoom, "");
+    drop(first);
+    assert_eq!(begin("a").0.unscannable, None);
+}
+
+#[test]
+fn parts_that_come_at_the_same_time_are_unscannable() {
+    let now = Instant::now();
+    let carries = Arc::new(Carries::default());
+    let key = || name("a", "1");
+    let text = "words ".repeat(100);
+    let mut hand = carries.take(key(), now);
+    let (_, carry) = part(text.as_bytes(), 0, false, hand.take());
+    let crossed = Why::Ambiguous("upload, whose parts were sent at the same time");
+    let other = sent(&carries, key(), "other ".repeat(100).as_bytes(), 0, false, now);
+    unscannable(&other, crossed.clone(), "");
+    hand.searched(carry);
+    hand.sent();
+    let next = sent(&carries, key(), b"more", text.len(), true, now);
+    unscannable(&next, crossed, "");
+    // A search that was given up leaves nothing to go on from.
+    sent(&carries, name("a", "2"), text.as_bytes(), 0, false, now);
+    drop(carries.take(name("a", "2"), now).take());
+    let next = sent(&carries, name("a", "2"), b"more", text.len(), true, now);
+    unscannable(&next, Why::Lost, "");
+}
+
+#[test]
+fn an_upload_that_ends_without_a_byte_is_searched_as_it_is() {
+    let now = Instant::now();
+    let carries = Arc::new(Carries::default());
+    let secret = token(54);
+    let archive = zip(&[("a", secret.as_bytes())]);
+    let text = format!("{}\n{secret}", "words ".repeat(400));
+    sent(&carries, name("a", "zip"), &archive, 0, false, now);
+    sent(&carries, name("a", "text"), text.as_bytes(), 0, false, now);
+    let ends = |session: &str, length: usize| {
+        carries.ends_now(&name("a", session), &scanning(), &object("o"), length as u64)
+    };
+    for _ in 0..2 {
+        // It may be a question only, and is asked again.
+        let findings = ends("zip", archive.len());
+        assert_eq!(places(&findings), [("github-token", "o!a line 1")]);
+        found(&ends("text", text.len()), &["o line 2"]);
+        assert_eq!(ends("zip", archive.len() + 1), Findings::default());
+        unscannable(&ends("text", 700), Why::Lost, "");
+        unscannable(&ends("unknown", 700), Why::Lost, "");
+        assert_eq!(ends("unknown", 0), Findings::default());
+    }
+    carries.forget(&name("a", "zip"));
+    unscannable(&ends("zip", archive.len()), Why::Lost, "");
 }

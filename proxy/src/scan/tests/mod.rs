@@ -166,12 +166,3 @@ fn many_secrets_are_counted() {
     assert!(!findings.is_clean());
     assert!(scan(&object("a.txt"), "nothing").is_clean());
 }
-
-#[tokio::test]
-async fn long_contents_are_searched_elsewhere() {
-    let text = format!("{}\n{}\n", "lorem ipsum ".repeat(100_000), token(4));
-    let findings = scanning().scan_bytes(object("a.txt"), text.into()).await;
-    found(&findings, &["a.txt line 2"]);
-    let findings = scanning().scan_bytes(call("text/plain"), token(4).into()).await;
-    found(&findings, &["line 1"]);
-}

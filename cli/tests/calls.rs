@@ -264,6 +264,101 @@ fn a_table_that_cannot_be_used_is_told_with_its_place() -> Result<()> {
 }
 
 #[test]
+fn a_row_that_proves_nothing_of_policies_makes_a_table_unusable() -> Result<()> {
+    let refused = |why: &str, reason: &str| {
+        format!(
+            "calls.yaml:2:5: is refused for what it is, whatever policies say: {why}; correct the call, or say reason: \
+             {reason} under must_deny if that is what you mean"
+        )
+    };
+    let deny = |row: &str| format!("must_deny:\n  - {{as: agents/coder, {row}}}\n");
+    let wrong_host = OBJECT.replace(".com", ".con");
+    let rows = [
+        (
+            deny(&format!("call: 'GET {wrong_host}'")),
+            refused(
+                "storage.googleapis.con is no Google API host that Turnpike knows; use the service's own host, such as \
+                 storage.googleapis.com",
+                "HOST_NOT_IN_CATALOG",
+            ),
+        ),
+        (
+            deny(&format!("call: 'DELTE {OBJECT}'")),
+            refused(
+                "/storage/v1/b/acme-data/o/x on storage.googleapis.com is no method with DELTE, only with another verb; \
+                 send the method's own verb",
+                "VERB_NOT_IN_CATALOG",
+            ),
+        ),
+        (
+            deny(&format!("call: 'GET {}'", OBJECT.trim_start_matches("https://"))),
+            refused("the URL must start with https://", "SCHEME_NOT_HTTPS"),
+        ),
+        (
+            // A reason that is not the one it is refused for.
+            deny("call: 'GET https://storage.googleapis.com/storage/v1/x/b', reason: RULE_DENIED"),
+            refused(
+                "GET /storage/v1/x/b is no method that storage.googleapis.com is known to have; check the path and its \
+                 version",
+                "METHOD_NOT_IN_CATALOG",
+            ),
+        ),
+        (
+            deny(&format!("call: 'GET {OBJECT}', secrets: [private-kye]")),
+            "calls.yaml:2:5: secrets: no built-in detector is called \"private-kye\", and none of these policies; did \
+             you mean \"private-key\"?"
+                .to_owned(),
+        ),
+        (
+            "defaults: {as: agents/coder}\nmust_deny: []\n".to_owned(),
+            "calls.yaml:1:1: the table holds no call: list some under must_allow, must_hold or must_deny".to_owned(),
+        ),
+    ];
+    for (calls, wanted) in rows {
+        let said = format!("{wanted}\n1 problem; {FINE}");
+        assert_eq!(
+            Files::new(&calls)?.check(&[])?,
+            Output::new(2, &said, ""),
+            "{calls}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn bodies_are_read_as_the_gateway_reads_them() -> Result<()> {
+    let policy = "\
+apiVersion: turnpike.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: coder, namespace: agents}
+spec:
+  agents: [{serviceAccount: {name: coder}}]
+  rules:
+    - {name: write, effect: Allow, methods: [storage.buckets.patch]}
+    - {name: no-x, effect: Deny, methods: [storage.buckets.patch], when: request.body.x == 1}
+";
+    let bodies = [
+        (r#"{"x": 2}"#, "must_allow"),
+        (r#"{"x": 1}"#, "must_deny"),
+        (r#"{"x": 1, "x": 2}"#, "must_deny"),
+        (r#"{"x": 2} {}"#, "must_deny"),
+        (r#"{"x": 2, "y": 1e400}"#, "must_deny"),
+        ("\u{feff}{\"x\": 2}", "must_deny"),
+    ];
+    for (body, list) in bodies {
+        let files = Files::new(&format!(
+            "{list}:\n  - {{as: agents/coder, call: 'PATCH https://storage.googleapis.com/storage/v1/b/acme', \
+             body_file: body.json}}\n"
+        ))?;
+        std::fs::write(files.path("policy.yaml"), policy)?;
+        std::fs::write(files.path("body.json"), body)?;
+        let said = "1 policy with 2 rules is fine.\n1 call is decided as it must be.\n";
+        assert_eq!(files.check(&[])?, Output::new(0, said, ""), "{body}");
+    }
+    Ok(())
+}
+
+#[test]
 fn calls_are_not_tried_on_broken_policies() -> Result<()> {
     let files = Files::new(&format!(
         "must_allow:\n  - {{as: agents/coder, call: 'GET {OBJECT}'}}\n"

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod glob;
 pub mod groups;
 pub mod grpc;
+pub mod json;
 pub mod mask;
 pub mod request;
 pub mod risk;

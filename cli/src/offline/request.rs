@@ -10,6 +10,7 @@ use turnpike_policy::{
     canonical::Target,
     catalog::{Catalog, Classified, Unlisted},
     decide::Facts,
+    json::{self, NotOneObject},
     request::{Body, Form, RequestFacts},
     storage_body,
 };
@@ -82,7 +83,7 @@ pub(crate) struct Understood {
 enum Seen {
     Absent,
     Json(Value),
-    Unreadable,
+    Unreadable(NotOneObject),
 }
 
 /// By whose policies a body is searched.
@@ -206,9 +207,9 @@ impl Request {
     fn seen(&self) -> Seen {
         match self.body.as_deref() {
             None | Some([]) => Seen::Absent,
-            Some(bytes) => match serde_json::from_slice(bytes) {
-                Ok(object @ Value::Object(_)) => Seen::Json(object),
-                Ok(_) | Err(_) => Seen::Unreadable,
+            Some(bytes) => match json::object(bytes) {
+                Ok(object) => Seen::Json(Value::Object(object)),
+                Err(error) => Seen::Unreadable(error),
             },
         }
     }
@@ -241,9 +242,9 @@ fn named_by_body(
     let named = calls.iter().any(|c| storage_body::names_resources(c.method));
     let body: Option<&Map<String, Value>> = match body {
         Seen::Json(Value::Object(fields)) if named => Some(fields),
-        Seen::Unreadable if named => {
-            let message = "the body names what is called, and is no JSON object";
-            return Err(Refused::new("BODY_NOT_JSON", &message));
+        Seen::Unreadable(error) if named => {
+            let message = format!("the body names what is called, and cannot be read: {error}");
+            return Err(Refused::new(error.reason(), &message));
         }
         _ => None,
     };
@@ -291,7 +292,7 @@ impl Understood {
                 body: match &self.body {
                     Seen::Absent => Body::Absent,
                     Seen::Json(value) => Body::Json(value),
-                    Seen::Unreadable => Body::Unreadable,
+                    Seen::Unreadable(_) => Body::Unreadable,
                 },
                 parts: &[],
             },

@@ -13,7 +13,6 @@
 pub(crate) mod boundary;
 mod error;
 pub(crate) mod fields;
-mod json;
 mod related;
 mod splitter;
 #[cfg(test)]
@@ -21,14 +20,26 @@ mod tests;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
+use serde_json::{Map, Value};
+use turnpike_policy::json::{self, NotOneObject};
 
 pub use boundary::{Boundary, Kind};
 pub use error::MultipartError;
 pub use fields::FieldError;
-pub(crate) use json::object;
 pub use related::{MAX_METADATA, Media, Rebuilt, Related, WholeRelated, settled};
 pub(crate) use splitter::declared_length;
 pub use splitter::{Event, Splitter};
+
+/// Reads a JSON object in which every name stands once.
+///
+/// # Errors
+/// [`MultipartError::MetadataNotJson`] and [`MultipartError::MetadataRepeats`].
+pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MultipartError> {
+    json::object(bytes).map_err(|error| match error {
+        NotOneObject::NotAnObject => MultipartError::MetadataNotJson,
+        NotOneObject::Repeats(name) => MultipartError::MetadataRepeats(name),
+    })
+}
 
 /// What a multipart body may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Boundary, Event, Kind, Limits, MultipartError, Splitter,
     boundary::{delimiters, of_content, unguessable},
-    json, parse,
+    object, parse,
 };
 use crate::{body::BoxError, coding::CodingError, fault::find};
 
@@ -59,7 +59,7 @@ where
                 }
                 Some(Event::Part(mut headers)) => {
                     return Ok(Self {
-                        metadata: json::object(&metadata)?,
+                        metadata: object(&metadata)?,
                         media_type: headers.remove(header::CONTENT_TYPE),
                         media: Media {
                             splitter,
@@ -125,7 +125,7 @@ impl WholeRelated {
             return Err(MultipartError::MetadataTooLarge(MAX_METADATA));
         }
         Ok(Self {
-            metadata: json::object(&metadata.body)?,
+            metadata: object(&metadata.body)?,
             media_type: media.headers.get(header::CONTENT_TYPE).cloned(),
             media: media.body,
         })

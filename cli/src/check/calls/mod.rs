@@ -5,14 +5,14 @@
 pub(super) mod junit;
 mod table;
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use turnpike_compiler::{PolicyDef, load::Problem};
-use turnpike_policy::{PolicySet, definition::Effect};
+use turnpike_compiler::{PolicyDef, load::Problem, similar::nearest};
+use turnpike_policy::{PolicySet, definition::Effect, detect::Detectors};
 
-use crate::offline::{self, Tables, Told, happens};
+use crate::offline::{self, Refused, Search, Tables, Told, happens};
 use table::Row;
 
 /// What came of all tables.
@@ -80,29 +80,78 @@ pub(super) fn run(files: &[PathBuf], policies: Vec<PolicyDef>) -> Result<Result<
     if !unusable.is_empty() {
         return Ok(Err(unusable));
     }
+    let kinds = kinds(&policies);
     let set = PolicySet::new(policies);
     let known = Tables::embedded()?;
     let mut calls = Calls::default();
     for (file, rows) in tables {
         for row in rows {
-            let tried = tried(&file, row, known, &set);
-            match tried.failure {
-                None => calls.passed += 1,
-                Some(_) => calls.failed += 1,
+            let (line, column) = (row.line, row.column);
+            match strange_kind(&row, &kinds).map_or_else(|| tried(&file, row, known, &set), Err) {
+                Ok(tried) => {
+                    match tried.failure {
+                        None => calls.passed += 1,
+                        Some(_) => calls.failed += 1,
+                    }
+                    calls.rows.push(tried);
+                }
+                Err(message) => unusable.push(Unusable {
+                    file: file.clone(),
+                    problem: Problem {
+                        line,
+                        column,
+                        path: None,
+                        message,
+                    },
+                }),
             }
-            calls.rows.push(tried);
         }
     }
-    Ok(Ok(calls))
+    Ok(if unusable.is_empty() {
+        Ok(calls)
+    } else {
+        Err(unusable)
+    })
 }
 
-fn tried(file: &str, row: Row, tables: Tables, set: &PolicySet) -> Tried {
+/// The kinds of secrets that there are: those of the built-in detectors, and those of policies' own.
+fn kinds(policies: &[PolicyDef]) -> BTreeSet<String> {
+    let own = policies.iter().filter_map(|policy| policy.outbound.as_ref());
+    let own = own.flat_map(|outbound| outbound.detectors.iter().map(|detector| detector.name.clone()));
+    let builtin = Detectors::builtin().kinds().map(str::to_owned);
+    builtin.chain(own).collect()
+}
+
+/// Whether a row pretends that a kind of secrets was found that no detector looks for.
+fn strange_kind(row: &Row, kinds: &BTreeSet<String>) -> Option<String> {
+    let Search::Pretended { kinds: pretended, .. } = &row.request.search else {
+        return None;
+    };
+    let strange = pretended.iter().find(|kind| !kinds.contains(*kind))?;
+    let meant = nearest(strange, kinds.iter().map(String::as_str));
+    let meant = meant.map_or_else(String::new, |kind| format!("; did you mean {kind:?}?"));
+    Some(format!(
+        "secrets: no built-in detector is called {strange:?}, and none of these policies{meant}"
+    ))
+}
+
+/// Decides a row. One that no policy is asked about proves nothing of policies, so that it must be meant: its reason
+/// says so.
+fn tried(file: &str, row: Row, tables: Tables, set: &PolicySet) -> Result<Tried, String> {
     let (methods, told) = match offline::decide(tables, set, &row.request, &row.circumstances) {
         Ok((understood, told)) => (understood.calls.iter().map(|call| call.method).collect(), told),
-        Err(refused) => (Vec::new(), Told::refused(&refused)),
+        Err(refused) if row.expected.reason.as_ref() == Some(&refused.reason) => {
+            (Vec::new(), Told::refused(&refused))
+        }
+        Err(Refused { reason, message }) => {
+            return Err(format!(
+                "is refused for what it is, whatever policies say: {message}; correct the call, or say reason: \
+                 {reason} under must_deny if that is what you mean"
+            ));
+        }
     };
     let failure = failure(&row, &methods, &told);
-    Tried {
+    Ok(Tried {
         file: file.to_owned(),
         line: row.line,
         column: row.column,
@@ -111,7 +160,7 @@ fn tried(file: &str, row: Row, tables: Tables, set: &PolicySet) -> Tried {
         methods,
         told,
         failure,
-    }
+    })
 }
 
 fn failure(row: &Row, methods: &[&str], told: &Told) -> Option<String> {

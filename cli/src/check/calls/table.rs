@@ -65,6 +65,14 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Row>, Vec<Problem>> 
         (Effect::Deny, table.must_deny),
         (Effect::RequireApproval, table.must_hold),
     ];
+    if lists.iter().all(|(_, list)| list.is_empty()) {
+        return Err(vec![Problem {
+            line: 1,
+            column: 1,
+            path: None,
+            message: "the table holds no call: list some under must_allow, must_hold or must_deny".to_owned(),
+        }]);
+    }
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     for (must, list) in lists {

@@ -1,20 +1,40 @@
-//! JSON in which every name stands once.
+//! Bodies as JSON objects in which every name stands once, for the proxy and for whoever foretells what it does.
 //!
 //! Of a name that stands twice, some readers keep the first value and some the last. `serde_json` keeps the
-//! last and says nothing, so names are compared here, after their escapes are undone.
+//! last and says nothing, so names are compared here, after their escapes are undone. A byte order mark, whatever
+//! follows the value, and numbers that no float holds are errors: nobody knows how Google reads them.
 
 use std::{cell::RefCell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::MultipartError;
+/// Why bytes are not one JSON object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotOneObject {
+    /// They are no JSON, or another value.
+    #[error("it is no JSON object")]
+    NotAnObject,
+    /// A name stands twice in an object.
+    #[error("the name {0:?} stands twice in it")]
+    Repeats(String),
+}
+
+impl NotOneObject {
+    /// A stable code.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAnObject => "UPLOAD_METADATA_NOT_JSON",
+            Self::Repeats(_) => "UPLOAD_METADATA_REPEATS",
+        }
+    }
+}
 
 /// Reads a JSON object.
 ///
 /// # Errors
-/// [`MultipartError::MetadataNotJson`] and [`MultipartError::MetadataRepeats`].
-pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MultipartError> {
+/// The bytes are something else, or can be read in two ways.
+pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotOneObject> {
     let repeated = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read = Unique(&repeated)
@@ -22,10 +42,10 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, MultipartError>
         .and_then(|value| reader.end().map(|()| value));
     match read {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(MultipartError::MetadataNotJson),
+        Ok(_) => Err(NotOneObject::NotAnObject),
         Err(_) => Err(repeated
             .take()
-            .map_or(MultipartError::MetadataNotJson, MultipartError::MetadataRepeats)),
+            .map_or(NotOneObject::NotAnObject, NotOneObject::Repeats)),
     }
 }
 
@@ -95,5 +115,37 @@ impl<'de> Visitor<'de> for Unique<'_> {
             object.insert(name, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{NotOneObject, object};
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_not_read() {
+        let repeats = |name: &str| Err(NotOneObject::Repeats(name.to_owned()));
+        let rows: [(&[u8], Result<serde_json::Value, NotOneObject>); 11] = [
+            (
+                br#" {"a": [1, {"b": null}]} "#,
+                Ok(json!({"a": [1, {"b": null}]})),
+            ),
+            (br#"{"a": 1, "a": 1}"#, repeats("a")),
+            (br#"{"a": 1, "\u0061": 2}"#, repeats("a")),
+            (br#"{"x": [{"b": 1, "b": 2}]}"#, repeats("b")),
+            (b"\xef\xbb\xbf{}", Err(NotOneObject::NotAnObject)),
+            (b"{} {}", Err(NotOneObject::NotAnObject)),
+            (b"{}x", Err(NotOneObject::NotAnObject)),
+            (br#"{"a": 1e400}"#, Err(NotOneObject::NotAnObject)),
+            (br#"{"a": NaN}"#, Err(NotOneObject::NotAnObject)),
+            (b"[]", Err(NotOneObject::NotAnObject)),
+            (b"", Err(NotOneObject::NotAnObject)),
+        ];
+        for (bytes, wanted) in rows {
+            let read = object(bytes).map(serde_json::Value::Object);
+            assert_eq!(read, wanted, "{}", String::from_utf8_lossy(bytes));
+        }
     }
 }

@@ -334,8 +334,8 @@ metadata: {name: coder, namespace: agents}
 spec:
   agents: [{serviceAccount: {name: coder}}]
   rules:
-    - {name: write, effect: Allow, methods: [storage.buckets.patch]}
-    - {name: no-x, effect: Deny, methods: [storage.buckets.patch], when: request.body.x == 1}
+    - {name: write, effect: Allow, methods: ['run.**']}
+    - {name: no-x, effect: Deny, methods: ['run.**'], when: request.body.x == 1}
 ";
     let bodies = [
         (r#"{"x": 2}"#, "must_allow"),
@@ -347,7 +347,7 @@ spec:
     ];
     for (body, list) in bodies {
         let files = Files::new(&format!(
-            "{list}:\n  - {{as: agents/coder, call: 'PATCH https://storage.googleapis.com/storage/v1/b/acme', \
+            "{list}:\n  - {{as: agents/coder, call: 'PATCH https://run.googleapis.com/v2/projects/p/locations/l/services/s', \
              body_file: body.json}}\n"
         ))?;
         std::fs::write(files.path("policy.yaml"), policy)?;

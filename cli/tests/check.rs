@@ -357,7 +357,7 @@ fn every_kind_of_problem_points_at_its_place() -> Result<()> {
         (
             // The place of an alias is where its text stands.
             when("&c 'api == \"run\"'") + "    - {name: two, effect: Deny, methods: [\"**\"], when: *d}\n",
-            "12:56: alias references unknown anchor ",
+            "12:56: alias references unknown anchor",
             "*d}",
         ),
         // Risk.
@@ -403,6 +403,30 @@ fn every_kind_of_problem_points_at_its_place() -> Result<()> {
             spec("  limits: {callPerMinute: 30}\n"),
             "7:27: spec.limits.callPerMinute: no such field; did you mean callsPerMinute?",
             "30}",
+        ),
+        (
+            spec("  limits: {changesPerHour: 5.5}\n"),
+            "7:28: spec.limits.changesPerHour: should be an integer, and is the number 5.5 (write the digits alone: no point, \
+             no exponent, no zero in front)",
+            "5.5}",
+        ),
+        (
+            spec("  limits: {changesPerHour: 1, changesPerHour: 2}\n"),
+            "7:31: the key changesPerHour is there twice",
+            "changesPerHour: 2",
+        ),
+        // Names that are taken.
+        (
+            spec("  secrets:\n    detectors:\n      - {name: private-key, pattern: acme_x}\n"),
+            "9:16: spec.secrets.detectors[0].name: a built-in detector has this name",
+            "private-key, ",
+        ),
+        (
+            spec(
+                "  risk:\n    denyAbove: 5\n    factors:\n      - {name: destructive, when: 'true', points: 1}\n",
+            ),
+            "10:16: spec.risk.factors[0].name: \"destructive\" is a built-in factor; give this one another name",
+            "destructive, ",
         ),
         // Secrets.
         (

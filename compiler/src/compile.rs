@@ -12,7 +12,7 @@ use turnpike_policy::{
         DEFAULT_SCOPE, Effect, ImpersonateDef, LimitsDef, MaskDef, Mode, OutboundDef, PolicyDef, RiskDef,
         RuleDef,
     },
-    detect::Detectors,
+    detect::{Detectors, Reason},
     glob::{GlobError, MethodGlob, ResourceGlob},
     groups,
     mask::FieldPath,
@@ -432,6 +432,15 @@ fn risk(risk: &crds::Risk, errors: &mut Errors) -> RiskDef {
                 "a factor of the risk cannot name risk: it would depend on itself",
             );
         }
+        if is_factor(&factor.name) {
+            errors.add(
+                format!("spec.risk.factors[{i}].name"),
+                format!(
+                    "{:?} is a built-in factor; give this one another name, or that one other points in spec.risk.weights",
+                    factor.name
+                ),
+            );
+        }
         if let Some(first) = seen.insert(&factor.name, i) {
             errors.add(
                 format!("spec.risk.factors[{i}].name"),
@@ -505,9 +514,15 @@ fn outbound(secrets: &crds::Secrets, errors: &mut Errors) -> Option<OutboundDef>
     }
     for (i, detector) in secrets.detectors.iter().enumerate() {
         let custom = custom_detector(detector);
-        let path = format!("spec.secrets.detectors[{i}].pattern");
         if let Err(error) = Detectors::new(std::slice::from_ref(&custom)) {
-            let wrong = FieldError::new(path, error.reason.to_string());
+            let (field, message) = match error.reason {
+                // There is no other custom one here.
+                Reason::Taken => ("name", "a built-in detector has this name".to_owned()),
+                Reason::Name => ("name", error.reason.to_string()),
+                Reason::Keyword => ("keywords", error.reason.to_string()),
+                _ => ("pattern", error.reason.to_string()),
+            };
+            let wrong = FieldError::new(format!("spec.secrets.detectors[{i}].{field}"), message);
             errors.0.push(match error.column().map(u32::try_from) {
                 Some(Ok(column)) => wrong.at(1, column),
                 _ => wrong,

@@ -137,8 +137,35 @@ fn unreadable(error: &serde_saphyr::Error) -> Problem {
         line: at.map_or(0, |l| l.line()),
         column: at.map_or(0, |l| l.column()),
         path: None,
-        message: first_line(&error.without_snippet().to_string()),
+        message: plainly(&first_line(&error.without_snippet().to_string())),
     }
+}
+
+/// What the YAML reader says, in words for whoever writes the file.
+fn plainly(message: &str) -> String {
+    // The place is told beside the message already.
+    let message = match message.rsplit_once(" at line ") {
+        Some((rest, place))
+            if place
+                .chars()
+                .all(|c| c.is_ascii_digit() || ", column".contains(c)) =>
+        {
+            rest
+        }
+        _ => message,
+    };
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest
+            .split_once(", set DuplicateKeyPolicy")
+            .map_or(rest, |(key, _)| key);
+        return format!("the key {key} is there twice");
+    }
+    if message == "mapping values are not allowed in this context" {
+        return "a colon and a blank begin a value, and no key can stand here; put the text in quotes, such as a \
+                condition with `a ? b : c`"
+            .to_owned();
+    }
+    message.to_owned()
 }
 
 /// The position is told apart from the message, so it is cut off here.

@@ -83,7 +83,7 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: String, errors: &mut Vec<
         wrong(format!(
             "should be {}, and is {}",
             article(wanted),
-            describe(value)
+            describe(value, wanted)
         ));
         return;
     }
@@ -202,11 +202,16 @@ fn article(type_: &str) -> String {
     }
 }
 
-fn describe(value: &Value) -> String {
+fn describe(value: &Value, wanted: &str) -> String {
+    let hint = match (wanted, value) {
+        ("string", _) => " (quote it to make it a string)",
+        ("integer", Value::Number(_)) => " (write the digits alone: no point, no exponent, no zero in front)",
+        _ => "",
+    };
     match value {
         Value::Null => "empty".to_owned(),
-        Value::Bool(b) => format!("the boolean {b} (quote it to make it a string)"),
-        Value::Number(n) => format!("the number {n} (quote it to make it a string)"),
+        Value::Bool(b) => format!("the boolean {b}{hint}"),
+        Value::Number(n) => format!("the number {n}{hint}"),
         Value::String(s) => format!("the string {s:?}"),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),

@@ -666,7 +666,13 @@ fn what_is_too_deep_or_too_costly() {
             "1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 == 1",
             1,
             7,
-            "too deeply nested",
+            "nested too deeply",
+        ),
+        (
+            &format!("'(((' == 'x' || {}1{} == 1", "(".repeat(110), ")".repeat(110)),
+            1,
+            126,
+            "nested too deeply",
         ),
     ]);
 }

@@ -397,3 +397,96 @@ fn only_its_agents_count_and_tokens_with_claims_perhaps() {
     assert_eq!(told(&found.changes), expected);
     assert_eq!((found.calls, found.of_others), (4, 4));
 }
+
+#[test]
+fn a_policy_that_only_denies_lets_nothing_pass() {
+    let refused = recorded(
+        &["a", "b"],
+        Effect::Deny,
+        vec![hit("other", "theirs", Effect::Allow)],
+    );
+    let of = |effect: Effect, object: &str| {
+        let resource = format!("projects/_/buckets/b/objects/{object}");
+        let new = policy("new", vec![rule("more", effect, "**", &resource)]);
+        let found = impact(&new, std::slice::from_ref(&refused));
+        (found.calls, found.undecided, told(&found.changes))
+    };
+    assert_eq!(of(Effect::Deny, "z"), (2, 0, vec![]));
+    let perhaps = "Deny[] -> Allow[agents/new/more] when the other policies have a rule for each of its resources: 2 on a b";
+    assert_eq!(of(Effect::Allow, "b"), (2, 0, vec![perhaps.to_owned()]));
+}
+
+/// The lines of a suggestion that begin with one of these, without what stands before them.
+fn lines(calls: &[Recorded]) -> Vec<String> {
+    let catalog = turnpike_policy::catalog::Catalog::embedded().unwrap();
+    let suggested =
+        turnpike_policy::whatif::suggest(&turnpike_policy::whatif::Methods::of(catalog), calls, |_| true);
+    let kept = [
+        "effect:",
+        "- projects",
+        "- \"projects",
+        "# projects",
+        "# Some of these",
+    ];
+    suggested
+        .iter()
+        .flat_map(|suggestion| suggestion.yaml.lines())
+        .map(str::trim)
+        .filter(|line| kept.iter().any(|start| line.starts_with(start)))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_a_condition_refused_is_not_allowed_by_a_suggestion() {
+    let allowed = |object: &str| recorded(&[object], Effect::Allow, vec![hit("a", "r", Effect::Allow)]);
+    let denied = recorded(&["a"], Effect::Deny, vec![hit("a", "d", Effect::Deny)]);
+    let risky = Recorded {
+        reason: "RISK_DENIED".into(),
+        ..denied.clone()
+    };
+    let limited = Recorded {
+        reason: "CALLS_PER_MINUTE".into(),
+        ..denied.clone()
+    };
+    let asked = [
+        "# Some of these were let pass and some refused by policies. Write the conditions that made the difference again,",
+        "effect: RequireApproval",
+        "- projects/_/buckets/b/objects/a",
+    ];
+    for refused in [&denied, &risky] {
+        let found = lines(&[allowed("a"), allowed("b"), refused.clone()]);
+        let wanted = [
+            &["effect: Allow", "- projects/_/buckets/b/objects/b"],
+            asked.as_slice(),
+        ]
+        .concat();
+        assert_eq!(found, wanted, "{}", refused.reason);
+    }
+    assert_eq!(
+        lines(&[allowed("a"), limited]),
+        ["effect: Allow", "- projects/_/buckets/b/objects/a"]
+    );
+}
+
+#[test]
+fn a_glob_for_children_of_one_name_is_explained() {
+    let mut created = recorded(&["a"], Effect::Allow, vec![hit("a", "r", Effect::Allow)]);
+    for call in &mut created.calls {
+        call.method = "run.projects.locations.services.create";
+        call.api = "run";
+        call.traits = Traits::CHANGE;
+        for resource in &mut call.resources {
+            resource.name = "projects/p/locations/l".into();
+            resource.scope = Scope::Below;
+        }
+    }
+    assert_eq!(
+        lines(&[created]),
+        [
+            "# projects/p/locations/l/** stands for children of projects/p/locations/l: a create does not tell their names.",
+            "effect: Allow",
+            "- \"projects/p/locations/l/**\"",
+        ]
+    );
+}

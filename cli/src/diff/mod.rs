@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use turnpike_compiler::Context;
 use turnpike_policy::{
-    PolicySet,
+    PolicyDef, PolicySet,
     catalog::Catalog,
     whatif::{self, Diff, Methods, Replay},
 };
@@ -35,11 +35,13 @@ struct Told<'a> {
 
 pub(crate) fn run(args: &DiffArgs, config: Option<&Path>) -> Result<ExitCode> {
     let context = Context::without_namespaces(&args.gateway_namespace);
-    let load = |path: &Path| -> Result<PolicySet, Unusable> {
-        policies::load(&[path.to_owned()], &context).map(PolicySet::new)
-    };
+    let load =
+        |path: &Path| -> Result<Vec<PolicyDef>, Unusable> { policies::load(&[path.to_owned()], &context) };
     let (old, new) = match (load(&args.old), load(&args.new)) {
-        (Ok(old), Ok(new)) => (old, new),
+        (Ok(old), Ok(new)) => {
+            let new = whatif::in_the_words_of(&old, new);
+            (PolicySet::new(old), PolicySet::new(new))
+        }
         (old, new) => {
             for wrong in [old.err(), new.err()].into_iter().flatten() {
                 writeln!(io::stderr(), "{wrong}")?;

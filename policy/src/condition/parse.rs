@@ -14,6 +14,9 @@ use super::error::ConditionError;
 /// Stack of the thread that parses. It is reserved, and used only as far as it is needed.
 const STACK: usize = 64 * 1024 * 1024;
 
+/// What is said of a tree with more levels than are looked at.
+pub(super) const NESTED: &str = "nested too deeply";
+
 /// What is wrong, and where, in bytes from the start of the text.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -165,6 +168,9 @@ fn said_plainly(text: &str, errors: &[ParseError]) -> ConditionError {
     let Some(error) = error else {
         return Fault::new(0, "the expression cannot be parsed").in_text(text);
     };
+    if error.msg.to_ascii_lowercase().contains("recursion limit") {
+        return Fault::new(deepest(text), NESTED).in_text(text);
+    }
     let place = |from: isize| u32::try_from(from.max(1)).unwrap_or(1);
     ConditionError {
         line: place(error.pos.0),
@@ -185,9 +191,6 @@ fn before(text: &str, (line, column): (isize, isize)) -> &str {
 }
 
 fn words(message: &str, before: &str) -> String {
-    if message.contains("recursion limit") {
-        return "too deeply nested".to_owned();
-    }
     if let Some(word) = message.strip_prefix("reserved identifier: ") {
         return format!("`{word}` is a reserved word");
     }
@@ -223,7 +226,33 @@ fn words(message: &str, before: &str) -> String {
             };
         }
     }
-    message.to_owned()
+    // What the library tells of its own insides is for nobody.
+    match message.contains(['{', '\n']) {
+        true => "the expression cannot be parsed here".to_owned(),
+        false => message.to_owned(),
+    }
+}
+
+/// Where the first of the innermost brackets is: what the parser gave up at has no place of its own.
+fn deepest(text: &str) -> usize {
+    let (mut depth, mut most, mut place) = (0_usize, 0, 0);
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(' | '[' | '{') => {
+                depth += 1;
+                if depth > most {
+                    (most, place) = (depth, at);
+                }
+            }
+            (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    place
 }
 
 /// What stands between the quotes of `'..'`.

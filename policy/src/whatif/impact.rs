@@ -98,12 +98,17 @@ pub fn impact(policy: &PolicyDef, calls: &[Recorded]) -> Impact {
         let before = before
             .entry((agent, decision))
             .or_insert_with_key(|(agent, decision)| Side::new(vec![decision.policy(agent)], |_| true));
+        let alone = refused_without(&impact.policy, recorded);
         for times in recorded.moments(known.reads_now) {
             match recorded.compare(before, after, times) {
                 Ok(found) => {
                     impact.calls += times.len() as u64;
                     for mut difference in found {
                         difference.to.rules.retain(|rule| rule.policy != STAND_IN);
+                        if alone && difference.to.effect < decided && difference.to.rules.is_empty() {
+                            // The others refused it by themselves, and no rule of the policy lets it pass.
+                            continue;
+                        }
                         difference.from = was(recorded, decided, &difference.to);
                         tally.add(recorded, difference, times);
                     }
@@ -114,6 +119,12 @@ pub fn impact(policy: &PolicyDef, calls: &[Recorded]) -> Impact {
     }
     impact.changes = tally.changes();
     impact
+}
+
+/// Whether the other policies had no rule for some part of a call, and the policy itself no part in that.
+fn refused_without(policy: &str, recorded: &Recorded) -> bool {
+    let had_part = recorded.rules.iter().any(|r| r.enforced && r.policy == policy);
+    recorded.reason == "NO_RULE_ALLOWS" && !had_part
 }
 
 /// What was decided, by whom.

@@ -23,6 +23,7 @@ mod replay;
 mod segments;
 mod settings;
 mod suggest;
+mod words;
 
 pub use agents::AgentClass;
 pub use assume::{Answer, Because, Difference, RuleName};
@@ -34,3 +35,4 @@ pub use regions::Region;
 pub use replay::{Replay, ReplayChange, replay};
 pub use settings::Setting;
 pub use suggest::{Suggestion, suggest};
+pub use words::in_the_words_of;

@@ -19,7 +19,7 @@ use super::{
     meant::hint,
     node::{Key, Node},
     operations::MAX_STEPS,
-    parse::{Fault, Places},
+    parse::{Fault, NESTED, Places},
     value::{List, Value},
 };
 
@@ -128,7 +128,7 @@ impl Checker<'_> {
     /// Checks a part, which may be a group of fields.
     fn part(&mut self, expr: &IdedExpr) -> Result<Checked, Fault> {
         if self.depth == MAX_DEPTH {
-            return Err(Fault::new(self.places.token(expr), "too deeply nested"));
+            return Err(Fault::new(self.places.token(expr), NESTED));
         }
         self.depth += 1;
         let checked = match &expr.expr {

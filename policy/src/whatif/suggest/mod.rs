@@ -6,7 +6,8 @@
 //! - [`yaml`]: rules as a document, with comments that count the calls behind each.
 //!
 //! A glob stands only for names of one collection in one project or bucket of which three were seen, and for none
-//! that was refused. Methods that destroy, that hand out credentials or that are about who may do what are named one
+//! that was refused, or for the children of one name, which creates do not tell. What was let pass at times and at
+//! others refused by a policy wants an approval: conditions are not on a trail, and would be lost. Methods that destroy, that hand out credentials or that are about who may do what are named one
 //! by one, on the very resources, and want an approval.
 
 mod patterns;

@@ -35,6 +35,8 @@ pub(super) struct Pattern {
     pub(super) glob: String,
     /// The names, where it was made for several.
     pub(super) names: BTreeSet<String>,
+    /// Whether it stands for children of one name, whose own names a create does not tell.
+    pub(super) below: bool,
 }
 
 /// Globs that match some names and none of those that are kept out, as few as are safe. With `literal`, each name
@@ -46,6 +48,7 @@ pub(super) fn patterns(
     literal: bool,
 ) -> Vec<Pattern> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut parents: BTreeSet<String> = BTreeSet::new();
     let mut groups: BTreeMap<(usize, Vec<Option<&str>>), Vec<Aligned<'_>>> = BTreeMap::new();
     for named in names {
         let aligned = shapes
@@ -56,7 +59,11 @@ pub(super) fn patterns(
         match aligned {
             Some((at, aligned)) => groups.entry((at, aligned.fixed())).or_default().push(aligned),
             None => {
-                found.insert(alone(named), BTreeSet::new());
+                let glob = alone(named);
+                if named.below {
+                    parents.insert(glob.clone());
+                }
+                found.insert(glob, BTreeSet::new());
             }
         }
     }
@@ -84,7 +91,11 @@ pub(super) fn patterns(
     found
         .into_iter()
         .filter(|(glob, _)| !covered(glob))
-        .map(|(glob, names)| Pattern { glob, names })
+        .map(|(glob, names)| Pattern {
+            below: names.is_empty() && parents.contains(&glob),
+            glob,
+            names,
+        })
         .collect()
 }
 

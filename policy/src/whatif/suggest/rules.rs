@@ -50,6 +50,8 @@ pub(super) enum Kind {
     Change,
     /// They were held.
     Held,
+    /// Some of them were let pass, and some refused.
+    Restricted,
     /// They hand out credentials.
     Credentials,
     /// They destroy.
@@ -77,6 +79,7 @@ impl Kind {
             Self::Read => "read",
             Self::Change => "change",
             Self::Held => "ask",
+            Self::Restricted => "ask-some",
             Self::Credentials => "credentials",
             Self::Destructive => "destroy",
             Self::Iam => "iam",
@@ -131,11 +134,18 @@ fn of_method(id: &'static str, used: &OfMethod, methods: &Methods) -> Vec<(Effec
         true => Kind::Read,
         false => Kind::Change,
     };
+    // A trail does not say which condition made the difference, so a person does.
+    let restricted = |named: &Named| lets_any_pass(named, &used.restricted);
+    let kind_of = |named: &Named, held: bool| match sensitive {
+        Some(kind) => kind,
+        None if restricted(named) => Kind::Restricted,
+        None if held => Kind::Held,
+        None => plain,
+    };
     let of = |effect: Effect, kind: Kind| {
-        let is_held = |held: bool| sensitive.is_some() || held;
         let (mut names, mut kept_out, mut seen) = (Vec::new(), Vec::new(), None::<Seen>);
         for (named, its) in &used.used {
-            if is_held(its.held) == (effect == Effect::RequireApproval) {
+            if kind_of(named, its.held) == kind {
                 names.push(named);
                 seen = Some(seen.map_or(its.seen, |before| before.and(its.seen)));
             } else {
@@ -155,9 +165,21 @@ fn of_method(id: &'static str, used: &OfMethod, methods: &Methods) -> Vec<(Effec
         };
         Some((effect, kind, cluster))
     };
-    let allowed = of(Effect::Allow, plain);
-    let held = of(Effect::RequireApproval, sensitive.unwrap_or(Kind::Held));
-    [allowed, held].into_iter().flatten().collect()
+    let held = |kind| of(Effect::RequireApproval, kind);
+    match sensitive {
+        Some(kind) => held(kind).into_iter().collect(),
+        None => [of(Effect::Allow, plain), held(Kind::Held), held(Kind::Restricted)]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}
+
+/// Whether a rule for one name lets some of the others pass.
+fn lets_any_pass(named: &Named, others: &BTreeSet<Named>) -> bool {
+    let own = patterns(&[named], &[], &[], true);
+    let more = own.iter().any(|pattern| pattern.glob.contains('*'));
+    others.contains(named) || (more && others.iter().any(|other| let_pass(&own, other)))
 }
 
 /// Whether some pattern covers what was refused.

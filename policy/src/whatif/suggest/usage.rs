@@ -38,7 +38,18 @@ pub(super) struct OfMethod {
     pub(super) used: BTreeMap<Named, Used>,
     /// What was refused.
     pub(super) refused: BTreeSet<Named>,
+    /// What of that policies refused for what they say: a rule, the risk, a secret.
+    pub(super) restricted: BTreeSet<Named>,
 }
+
+/// Reasons of refusals that stand for a restriction which a policy of rules without conditions would lose.
+const RESTRICTIONS: &[&str] = &[
+    "BODY_NOT_SCANNABLE",
+    "NO_RULE_ALLOWS",
+    "RISK_DENIED",
+    "RULE_DENIED",
+    "SECRET_IN_REQUEST",
+];
 
 /// What a call acts on: one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,19 +137,25 @@ pub(super) fn by_agent(calls: &[Recorded]) -> Vec<Usage> {
             add(&mut usage.refused, key, seen);
         }
         for call in &recorded.calls {
-            usage.method(call, decided, seen);
+            usage.method(
+                call,
+                decided,
+                RESTRICTIONS.contains(&recorded.reason.as_str()),
+                seen,
+            );
         }
     }
     agents.into_values().collect()
 }
 
 impl Usage {
-    fn method(&mut self, call: &Call, decided: Option<Effect>, seen: Seen) {
+    fn method(&mut self, call: &Call, decided: Option<Effect>, restricted: bool, seen: Seen) {
         let method = self.methods.entry(call.method).or_insert_with(|| OfMethod {
             api: call.api,
             traits: call.traits,
             used: BTreeMap::new(),
             refused: BTreeSet::new(),
+            restricted: BTreeSet::new(),
         });
         method.traits |= call.traits;
         let mut named: Vec<Named> = call
@@ -162,6 +179,9 @@ impl Usage {
                 Some(Effect::Allow) => false,
                 Some(Effect::RequireApproval) => true,
                 Some(Effect::Deny) | None => {
+                    if restricted {
+                        method.restricted.insert(named.clone());
+                    }
                     method.refused.insert(named);
                     continue;
                 }

@@ -38,7 +38,9 @@ pub(super) fn document(usage: &Usage, rules: &[Rule]) -> String {
         &mut text,
         0,
         "Methods that destroy, hand out credentials or are about who may do what want an approval here even where they \
-         were allowed. Take away what the agent should not do; then put it in the place of the policies that select \
+         were allowed; so does what was let pass at some times and refused by policies at others, because a trail does \
+         not tell which condition made the difference. A glob stands for three names or more, or for what is created \
+         below a name, because creates do not tell the names of children. Take away what the agent should not do; then put it in the place of the policies that select \
          the agent now.",
     );
     credentials(&mut text, usage);
@@ -154,6 +156,10 @@ fn rule(text: &mut String, rule: &Rule) {
     let why = match rule.kind {
         Kind::Read | Kind::Change => None,
         Kind::Held => Some("These were held."),
+        Kind::Restricted => Some(
+            "Some of these were let pass and some refused by policies. Write the conditions that made the difference \
+             again, and allow what they let pass.",
+        ),
         Kind::Credentials => Some("Their answers hold credentials."),
         Kind::Destructive => Some("They destroy."),
         Kind::Iam => Some("They are about who may do what."),
@@ -181,6 +187,19 @@ fn rule(text: &mut String, rule: &Rule) {
             pattern.names.len(),
             told.join(", ")
         );
+        comment(text, 2, &words);
+    }
+    for pattern in rule.resources.iter().filter(|p| p.below) {
+        let words = match pattern.glob.strip_suffix("/**") {
+            Some(parent) => format!(
+                "{} stands for children of {parent}: a create does not tell their names.",
+                pattern.glob
+            ),
+            None => format!(
+                "{} stands for every name: a create does not tell its own.",
+                pattern.glob
+            ),
+        };
         comment(text, 2, &words);
     }
     if !rule.refused_too.is_empty() {

@@ -14,7 +14,6 @@ mod namespaces;
 mod scalar;
 mod schema;
 mod selector;
-pub mod similar;
 pub mod unproved;
 
 pub use bundle::{Bundle, BundleError};
@@ -23,4 +22,4 @@ pub use duration::{DurationError, parse_duration};
 pub use error::{FieldError, FieldErrors, Inside};
 pub use namespaces::namespaces;
 pub use schema::validate;
-pub use turnpike_policy::definition::PolicyDef;
+pub use turnpike_policy::{definition::PolicyDef, similar};

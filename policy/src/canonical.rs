@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 pub use malformed::Malformed;
 pub use query::Alt;
 use query::Query;
+pub(crate) use query::is_system_parameter;
 
 /// Segments a path may have; Firestore's deepest document has about 210.
 pub const MAX_SEGMENTS: usize = 256;

@@ -25,6 +25,7 @@ pub mod risk;
 mod scores;
 pub mod secrets;
 pub mod set;
+pub mod similar;
 pub mod storage_body;
 pub mod terms;
 pub mod whatif;

@@ -175,29 +175,33 @@ fn data_that_is_not_the_catalogue_is_refused() {
             .map(|c| c.method_count())
             .map_err(|e| e.to_string())
     };
-    let good = "turnpike-catalog 1 x\napi a v1 a\n= a.b.get\n0 G v1/b/* n1-3,kb,i2 01\n";
+    let good = "turnpike-catalog 2 x\nparameters a b\nset\nset 1\napi a v1 a\n= a.b.get 1\n0 G v1/b/* n1-3,kb,i2 01\n";
     assert_eq!(error(&pack(good)), Ok(1));
     let damaged = |line| Err(format!("the method catalogue is damaged at line {line}"));
     for (line, text) in [
-        (5, format!("{good}0 X v1/c n1 01\n")),
-        (5, format!("{good}9 G v1/c n1 01\n")),
-        (5, format!("{good}0 G v1/**/**/c n1 01\n")),
-        (5, format!("{good}0 G v1/c z1 01\n")),
-        (5, format!("{good}0 G v1/c n1 ff\n")),
-        (5, format!("{good}0 G v1/c n1 01 more\n")),
-        (5, format!("{good}\n")),
-        (2, "turnpike-catalog 1 x\nalias b a\n".to_owned()),
+        (8, format!("{good}0 X v1/c n1 01\n")),
+        (8, format!("{good}9 G v1/c n1 01\n")),
+        (8, format!("{good}0 G v1/**/**/c n1 01\n")),
+        (8, format!("{good}0 G v1/c z1 01\n")),
+        (8, format!("{good}0 G v1/c n1 ff\n")),
+        (8, format!("{good}0 G v1/c n1 01 more\n")),
+        (8, format!("{good}\n")),
+        (8, format!("{good}set 2\n")),
+        (8, format!("{good}set x\n")),
+        (8, format!("{good}= a.b.list 2\n")),
+        (8, format!("{good}= a.b.list\n")),
+        (2, "turnpike-catalog 2 x\nalias b a\n".to_owned()),
     ] {
         assert_eq!(error(&pack(&text)), damaged(line), "{text}");
     }
     let format = Err(
-        "the method catalogue has another format than this build reads (\"turnpike-catalog 1 \")".to_owned(),
+        "the method catalogue has another format than this build reads (\"turnpike-catalog 2 \")".to_owned(),
     );
     for text in [
         "",
-        "turnpike-catalog 2 x\n",
         "turnpike-catalog 1 x\n",
-        &good.replace("= a", "= z\n= a"),
+        "turnpike-catalog 2 x\n",
+        &good.replace("= a", "= z 0\n= a"),
     ] {
         assert_eq!(error(&pack(text)), format, "{text}");
     }

@@ -387,25 +387,25 @@ fn what_the_query_names_besides() {
     check(
         r"
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects%2Facme-dev%2Fsecrets%2Fdb
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?$name=projects/acme-prod/secrets/db
   malformed QUERY_SYSTEM_PARAMETER_UNKNOWN
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects/acme-prod/secrets/db
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?NAME=//secretmanager.googleapis.com/projects/acme-prod/secrets/db
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secret.name=projects/acme-prod/secrets/db
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db + projects/acme-prod/secrets/db project=acme-prod kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects%252Facme-prod
   unlisted UNSAFE_RESOURCE_NAME
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=projects/acme-dev/../acme-prod
   unlisted UNSAFE_RESOURCE_NAME
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?name=other
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secretId=other
   unlisted QUERY_NAMES_ANOTHER_RESOURCE
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?secret=db&project=acme-dev
-  secretmanager.projects.secrets.get secretmanager v1 | projects/acme-dev/secrets/db project=acme-dev kind=secrets id=db | read
+  unlisted UNKNOWN_PARAMETER
 GET https://secretmanager.googleapis.com/v1/projects/acme-dev/secrets/db?project_id=acme-prod
   unlisted QUERY_NAMES_ANOTHER_RESOURCE
 GET https://compute.googleapis.com/compute/v1/projects/acme-dev/zones/us-central1-a/instances/vm?zone=europe-west1-b

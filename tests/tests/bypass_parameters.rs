@@ -92,6 +92,46 @@ async fn system_parameters_by_one_table() -> Result<()> {
     bench.check(&rows).await
 }
 
+/// A parameter that a method does not have could be a field of what its body holds, behind the back of who looks there.
+#[tokio::test]
+async fn parameters_that_the_method_does_not_have() -> Result<()> {
+    const RUN: &str = "run.googleapis.com";
+    const SERVICE: &str = "/v2/projects/acme-dev/locations/us-central1/services/web";
+    let rule = "{name: deploy, effect: Allow, methods: [run.projects.locations.services.patch], \
+                when: 'request.body.ingress == \"INGRESS_TRAFFIC_INTERNAL_ONLY\"'}";
+    let bench = Bench::start(&[rule]).await?;
+    let unknown = "403 UNKNOWN_PARAMETER";
+    let cases = [
+        ("", "200", true),
+        ("?updateMask=ingress&allow_missing=true&$alt=json", "200", true),
+        ("?service.ingress=INGRESS_TRAFFIC_ALL", unknown, false),
+        ("?ingress=INGRESS_TRAFFIC_ALL", unknown, false),
+        ("?%69ngress=INGRESS_TRAFFIC_ALL", unknown, false),
+        ("?updateMask=ingress&ingress=INGRESS_TRAFFIC_ALL", unknown, false),
+        ("?UpdateMask=ingress", unknown, false),
+        ("?updateMask.paths=ingress", unknown, false),
+        ("?serviceId=web2", "403 QUERY_NAMES_ANOTHER_RESOURCE", false),
+        ("?pageSize=1", unknown, false),
+        ("?upload_id=x", "403 UPLOAD_SESSION_NOT_OURS", false),
+        (
+            "?$ingress=INGRESS_TRAFFIC_ALL",
+            "400 QUERY_SYSTEM_PARAMETER_UNKNOWN",
+            false,
+        ),
+    ];
+    let body = r#"{"ingress":"INGRESS_TRAFFIC_INTERNAL_ONLY"}"#;
+    let lines = format!(
+        "Content-Type: application/json\r\nContent-Length: {}\r\n{CLOSE}",
+        body.len()
+    );
+    let rows = cases.map(|(query, told, arrives)| {
+        let bytes = bench.request(&format!("PATCH {SERVICE}{query}"), RUN, &lines, body);
+        let arrived = arrives.then(|| format!("PATCH {RUN} {SERVICE}{query} {body}"));
+        row(query, RUN, bytes, told, arrived.as_deref().as_slice())
+    });
+    bench.check(&rows).await
+}
+
 #[tokio::test]
 async fn headers_that_override_the_verb() -> Result<()> {
     let bench = Bench::start(ALLOWED).await?;

@@ -34,7 +34,7 @@ enum Action {
 }
 
 /// System parameters, in lower case and without `$`. Names with `bare` are system parameters without the `$`
-/// too; the others are only with it, because methods have parameters of that name.
+/// too; the others are only with it, because methods have parameters of that name, or nobody writes them so.
 const SYSTEM: &[(&str, bool, Action)] = &[
     ("alt", true, Action::Alt),
     ("httpmethod", true, Action::Override),
@@ -49,15 +49,15 @@ const SYSTEM: &[(&str, bool, Action)] = &[
     ("api_key", false, Action::Strip),
     ("callback", true, Action::Strip),
     ("ct", true, Action::Strip),
-    ("fields", false, Action::Keep),
-    ("prettyprint", false, Action::Keep),
-    ("pp", false, Action::Keep),
-    ("quotauser", false, Action::Keep),
-    ("userip", false, Action::Keep),
+    ("fields", true, Action::Keep),
+    ("prettyprint", true, Action::Keep),
+    ("pp", true, Action::Keep),
+    ("quotauser", true, Action::Keep),
+    ("userip", true, Action::Keep),
     // Whom a call is billed to is the gateway's to say.
     ("userproject", true, Action::Strip),
-    ("upload_protocol", false, Action::Keep),
-    ("uploadtype", false, Action::Keep),
+    ("upload_protocol", true, Action::Keep),
+    ("uploadtype", true, Action::Keep),
     ("apiversion", false, Action::Keep),
     (".xgafv", false, Action::Keep),
 ];
@@ -165,14 +165,24 @@ fn action(name: &str) -> Result<Action, Malformed> {
         Some(plain) => (plain, true),
         None => (name, false),
     };
-    let known = SYSTEM
-        .iter()
-        .find(|(n, bare, _)| (*bare || dollar) && plain.eq_ignore_ascii_case(n));
-    match known {
-        Some((_, _, action)) => Ok(*action),
+    match system(plain, dollar) {
+        Some(action) => Ok(action),
         None if dollar => Err(Malformed::SystemParameter),
         None => Ok(Action::Keep),
     }
+}
+
+fn system(plain: &str, dollar: bool) -> Option<Action> {
+    let known = SYSTEM
+        .iter()
+        .find(|(n, bare, _)| (*bare || dollar) && plain.eq_ignore_ascii_case(n));
+    known.map(|(_, _, action)| *action)
+}
+
+/// Whether a parameter of a canonical query, decoded, is one that Google has for all methods. Others with `$` do not get
+/// into a canonical query.
+pub(crate) fn is_system_parameter(name: &str) -> bool {
+    name.starts_with('$') || system(name, false).is_some()
 }
 
 /// Whether a canonical path holds an encoded question mark with an override of the verb behind it: who decodes before

@@ -28,6 +28,15 @@ enum Entry {
     Download,
 }
 
+/// Whether the query's parameters have to be those of the methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Query {
+    /// As it came from a client.
+    Given,
+    /// As the gateway has made it of a message.
+    Made,
+}
+
 pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
     if xml::is_xml(catalog, target) {
         return xml::classify(catalog, target);
@@ -37,9 +46,18 @@ pub(super) fn classify(catalog: &Catalog, target: &Target) -> Result<Classified,
 
 /// As [`classify`], but for the XML API of Cloud Storage.
 pub(super) fn classify_json(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
-    let mut found = classify_whole(catalog, target)?;
+    classify_split(catalog, target, Query::Given)
+}
+
+/// As [`classify_json`], but parameters may be any.
+pub(super) fn classify_message(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
+    classify_split(catalog, target, Query::Made)
+}
+
+fn classify_split(catalog: &Catalog, target: &Target, query: Query) -> Result<Classified, Unlisted> {
+    let mut found = classify_whole(catalog, target, query)?;
     if let Some(split) = split_at_escapes(target, &found)? {
-        match classify_whole(catalog, &split) {
+        match classify_whole(catalog, &split, query) {
             Ok(other) => {
                 let new = std::iter::once(other.call)
                     .chain(other.also)
@@ -79,7 +97,7 @@ fn split_at_escapes(target: &Target, found: &Classified) -> Result<Option<Target
 }
 
 /// Classifies a path by its segments as they stand.
-fn classify_whole(catalog: &Catalog, target: &Target) -> Result<Classified, Unlisted> {
+fn classify_whole(catalog: &Catalog, target: &Target, query: Query) -> Result<Classified, Unlisted> {
     let Some(host) = catalog.host(target.host()) else {
         return Err(Unlisted::UnknownHost {
             host: target.host().to_owned(),
@@ -94,6 +112,7 @@ fn classify_whole(catalog: &Catalog, target: &Target) -> Result<Classified, Unli
     let mut search = Search {
         catalog,
         target,
+        query,
         found: SmallVec::new(),
         other_verb: false,
         custom_verb: None,
@@ -125,6 +144,7 @@ struct Found {
 struct Search<'a> {
     catalog: &'a Catalog,
     target: &'a Target,
+    query: Query,
     found: SmallVec<[Found; 4]>,
     /// Whether a template fits with another verb.
     other_verb: bool,
@@ -149,7 +169,7 @@ impl Search<'_> {
         let (catalog, target) = (self.catalog, self.target);
         let verb = Verb::parse(target.verb());
         // The session of a resumable upload is its method's, whatever verb carries its chunks.
-        let session = entry == Entry::Upload && target.query_pairs().any(|(name, _)| name == "upload_id");
+        let session = is_session(entry, target);
         let custom = custom_verb(target).or_else(|| catalog.disguised_verb(target));
         catalog.trie.walk(root, &TargetPath(target), skipped, &mut |hit| {
             let row = &catalog.rows[hit.row as usize];
@@ -248,6 +268,17 @@ impl Search<'_> {
         self.found.retain(|_| kept.next().unwrap_or(true));
     }
 
+    /// The sets of parameters that a reading may have: of templates that nobody can tell apart, those of all, because
+    /// Google takes the request for one of them. What only a lenient server would take it for has its own.
+    fn sets(&self, found: &Found) -> SmallVec<[u16; 4]> {
+        let strict = |f: &Found| !f.hit.loose && !f.hit.by_case;
+        let set = |f: &Found| self.catalog.rows[f.hit.row as usize].parameters;
+        match strict(found) {
+            true => self.found.iter().filter(|f| strict(f)).map(set).collect(),
+            false => SmallVec::from_iter([set(found)]),
+        }
+    }
+
     /// The call of a row: two where it acts on nothing by its path, and on something by its query.
     fn calls(&self, found: &Found, host: Host<'_>) -> Result<SmallVec<[Call; 2]>, Unlisted> {
         let catalog = self.catalog;
@@ -274,6 +305,11 @@ impl Search<'_> {
         }
         let changes = row.traits.contains(Traits::CHANGE);
         let more = names::in_query(&matched, changes, recipes, &resources)?;
+        if self.query == Query::Given {
+            let session = is_session(found.entry, self.target);
+            let sets = self.sets(found);
+            catalog.parameters.check(self.target, method, &sets, session)?;
+        }
         let nameless = resources.is_empty();
         let call = |resources| Call {
             method,
@@ -294,6 +330,11 @@ impl Search<'_> {
         }
         Ok(calls)
     }
+}
+
+/// Whether a URL is that of an upload's session.
+fn is_session(entry: Entry, target: &Target) -> bool {
+    entry == Entry::Upload && target.query_pairs().any(|(name, _)| name == "upload_id")
 }
 
 impl Catalog {

@@ -4,11 +4,11 @@ use std::io::Read as _;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Api, Catalog, Row, Verb, recipe, trie::Trie};
+use super::{Api, Catalog, Row, Verb, parameters::Parameters, recipe, trie::Trie};
 use crate::call::{MethodIndex, Traits};
 
 /// The format that this build reads.
-const FORMAT: &str = "turnpike-catalog 1 ";
+const FORMAT: &str = "turnpike-catalog 2 ";
 /// More than ten times the text of today's table: a damaged length must not take all memory.
 const MAX_TEXT: u64 = 64 * 1024 * 1024;
 
@@ -41,6 +41,7 @@ pub(super) fn load(packed: &[u8]) -> Result<Catalog, LoadError> {
             ids: Vec::new(),
             rows: Vec::new(),
             recipes: Vec::new(),
+            parameters: Parameters::default(),
             trie: Trie::default(),
             services: FxHashMap::default(),
             verb_services: FxHashSet::default(),
@@ -48,6 +49,7 @@ pub(super) fn load(packed: &[u8]) -> Result<Catalog, LoadError> {
             legacy: FxHashMap::default(),
         },
         recipes: FxHashMap::default(),
+        set: 0,
     };
     for (number, line) in (2..).zip(body.lines()) {
         loader.line(line).ok_or(LoadError::Line(number))?;
@@ -65,13 +67,23 @@ struct Loader {
     catalog: Catalog,
     /// Recipes by their text; few thousand serve all rows.
     recipes: FxHashMap<&'static str, u32>,
+    /// The set of parameters of the last id.
+    set: u16,
 }
 
 impl Loader {
     fn line(&mut self, line: &'static str) -> Option<()> {
         let mut fields = line.split(' ');
         match fields.next()? {
-            "=" => self.catalog.ids.push(fields.next()?),
+            "=" => {
+                self.catalog.ids.push(fields.next()?);
+                self.set = fields.next()?.parse().ok()?;
+                self.catalog.parameters.has_set(self.set).then_some(())?;
+            }
+            "parameters" => fields
+                .by_ref()
+                .for_each(|name| self.catalog.parameters.add_name(name)),
+            "set" => self.catalog.parameters.add_set(fields.by_ref())?,
             "api" => {
                 let api = Api {
                     name: fields.next()?,
@@ -133,6 +145,7 @@ impl Loader {
             uploads: flags.contains('U'),
             downloads: flags.contains('D'),
             recipe,
+            parameters: self.set,
             template,
             elements,
         });

@@ -11,10 +11,13 @@
 //! gzip member (its CRC is checked) of lines of ASCII text, fields separated by one space:
 //!
 //! ```text
-//! turnpike-catalog 1 2.202.0                      format, version of it, version of the source package
+//! turnpike-catalog 2 2.202.0                      format, version of it, version of the source package
 //! legacy storage storage                          www.googleapis.com/storage/... is service "storage"
 //! api storage v1 storage                          name, version, service: storage.googleapis.com
-//! = storage.objects.get                           a method id; ids come in order, their number is MethodIndex
+//! parameters acl alt bucket                       names of query parameters, numbered from 0
+//! set 0 2                                         a set of them; sets are numbered from 0 too
+//! = storage.objects.get 17                        a method id and the number of its set, of all its versions together;
+//!                                                 ids come in order, their number is MethodIndex
 //! 17 G storage/v1/b/*/o/* n2-6,kobjects,i5,s 1D   a row of that id: number of its api line, verb, template,
 //!                                                 recipe of its resources, traits (hexadecimal) and flags
 //! ```
@@ -22,7 +25,8 @@
 //! Verbs are `G`ET, `P`OST, p`U`T, p`A`TCH, `D`ELETE. A template's segments are literals, `*` for a variable,
 //! `**` for one or more segments, each of the last two with `:verb` behind it in the last place. Flags: `U` the
 //! method also takes uploads below `/upload/` and `/resumable/upload/`, `D` it also serves content
-//! (`alt=media`, `/download/`). Recipes are described in `recipe.rs`. Comments do not exist.
+//! (`alt=media`, `/download/`). Recipes are described in `recipe.rs`. Comments do not exist. Sets name parameters as
+//! discovery spells them, a field of a field with a dot; system parameters are in none.
 //!
 //! # Matching
 //!
@@ -40,6 +44,7 @@ mod email;
 mod hosts;
 mod load;
 mod names;
+mod parameters;
 mod recipe;
 mod trie;
 mod xml;
@@ -51,6 +56,7 @@ use smallvec::SmallVec;
 
 pub use load::LoadError;
 pub(crate) use names::is_ambiguous;
+pub use parameters::Hint;
 pub(crate) use recipe::pairs_in;
 pub use recipe::{NamePart, NameShape};
 pub use xml::XmlRefusal;
@@ -68,6 +74,7 @@ pub struct Catalog {
     ids: Vec<&'static str>,
     rows: Vec<Row>,
     recipes: Vec<SmallVec<[recipe::Recipe; 1]>>,
+    parameters: parameters::Parameters,
     trie: trie::Trie,
     services: FxHashMap<&'static str, trie::NodeId>,
     /// Services some of whose methods end in `:verb`.
@@ -104,6 +111,8 @@ struct Row {
     uploads: bool,
     downloads: bool,
     recipe: u32,
+    /// The set of its query parameters.
+    parameters: u16,
     template: &'static str,
     elements: trie::ElementRange,
 }
@@ -164,10 +173,17 @@ pub struct Method<'a> {
     pub uploads: bool,
     /// Whether it also serves content, with `alt=media`.
     pub downloads: bool,
+    parameters: u16,
     catalog: &'a Catalog,
 }
 
 impl Method<'_> {
+    /// Its query parameters in any version, as discovery spells them: a field of a field with a dot. System parameters
+    /// are not among them.
+    pub fn query_parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.catalog.parameters.of(self.parameters)
+    }
+
     /// The host that discovery gives for it.
     pub fn host(&self) -> String {
         format!("{}.googleapis.com", self.service)
@@ -260,6 +276,19 @@ pub enum Unlisted {
         /// The parameter as it was given.
         parameter: String,
     },
+    /// A query parameter that the method does not have: Google could read it as a field of the request.
+    #[error(
+        "{method} has no query parameter {parameter:?}{hint} Parameters are those of Google's discovery documents; \
+         that this one is missing there would have to be told to those who make Turnpike"
+    )]
+    UnknownParameter {
+        /// The method asked for.
+        method: &'static str,
+        /// The parameter as it was given, decoded; the beginning of a very long one.
+        parameter: String,
+        /// What was probably meant.
+        hint: Hint,
+    },
     /// A name that decodes to another path, or that some servers take for another one.
     #[error(
         "a name holds what {method} has in none: an encoded slash or dot step, `?`, `#`, `;`, a backslash, white space \
@@ -284,6 +313,7 @@ impl Unlisted {
             Self::MediaNotOffered { .. } => "MEDIA_NOT_OFFERED",
             Self::AmbiguousParameter { .. } => "QUERY_PARAMETER_REPEATED",
             Self::AnotherInQuery { .. } => "QUERY_NAMES_ANOTHER_RESOURCE",
+            Self::UnknownParameter { .. } => "UNKNOWN_PARAMETER",
             Self::UnsafeName { .. } => "UNSAFE_RESOURCE_NAME",
         }
     }
@@ -326,6 +356,12 @@ impl Catalog {
         classify::classify(self, target)
     }
 
+    /// As [`classify`](Self::classify), but parameters may be any: for targets that this crate makes of messages, whose
+    /// fields are known by their descriptors.
+    pub(crate) fn classify_message(&self, target: &Target) -> Result<Classified, Unlisted> {
+        classify::classify_message(self, target)
+    }
+
     /// All methods of all versions: a method of one version and one template is listed once.
     pub fn methods(&self) -> impl Iterator<Item = Method<'_>> {
         self.rows.iter().map(move |row| {
@@ -341,6 +377,7 @@ impl Catalog {
                 traits: row.traits,
                 uploads: row.uploads,
                 downloads: row.downloads,
+                parameters: row.parameters,
                 catalog: self,
             }
         })
@@ -399,6 +436,7 @@ impl Catalog {
             + self.ids.capacity() * size_of::<&str>()
             + self.rows.capacity() * size_of::<Row>()
             + self.recipes.capacity() * size_of::<SmallVec<[recipe::Recipe; 1]>>()
+            + self.parameters.heap_bytes()
             + self.trie.heap_bytes()
             + (self.services.capacity() + self.legacy.capacity()) * 40
             + self.rows.iter().map(|r| r.template.len() + 24).sum::<usize>()

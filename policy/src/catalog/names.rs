@@ -217,6 +217,16 @@ pub(super) fn decodes_again(text: &str) -> bool {
     })
 }
 
+/// Whether a name is another one in snake case; [`snake_case`] without making it.
+pub(super) fn is_snake_of(camel: &str, given: &str) -> bool {
+    let mut given = given.bytes();
+    let fits = camel.bytes().all(|byte| match byte.is_ascii_uppercase() {
+        true => given.next() == Some(b'_') && given.next() == Some(byte.to_ascii_lowercase()),
+        false => given.next() == Some(byte),
+    });
+    fits && given.next().is_none()
+}
+
 /// A parameter's name as Google takes it too.
 pub(super) fn snake_case(camel: &str) -> Cow<'_, str> {
     if !camel.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -157,7 +157,7 @@ impl<'c> GrpcMethod<'c> {
         match &binding.kind {
             Kind::Rest(verb) => {
                 let target = Target::new(verb, &self.host, text).map_err(Ungrpc::Name)?;
-                let found = self.catalog.classify(&target)?;
+                let found = self.catalog.classify_message(&target)?;
                 calls.push(found.call);
                 calls.extend(found.also);
                 for call in &mut calls {

@@ -26,7 +26,7 @@ pub(super) struct Table {
 pub(super) fn render(documents: &[Document]) -> anyhow::Result<Table> {
     let mut documents: Vec<_> = documents.iter().collect();
     documents.sort_by_key(|d| (&d.name, &d.version));
-    let mut text = format!("turnpike-catalog 1 {}\n", source::VERSION);
+    let mut text = format!("turnpike-catalog 2 {}\n", source::VERSION);
     for (first, service) in legacy(&documents)? {
         writeln!(text, "legacy {first} {service}")?;
     }
@@ -45,12 +45,18 @@ pub(super) fn render(documents: &[Document]) -> anyhow::Result<Table> {
     for name in of_www.iter().filter(|name| !services.contains(name.as_str())) {
         writeln!(text, "alias {name} www")?;
     }
+    let parameters = Parameters::of(&documents);
+    text.push_str(&parameters.text);
     let rows = rows(&documents)?;
     let mut last = "";
     for row in &rows {
         if row.method.id != last {
             last = &row.method.id;
-            writeln!(text, "= {last}")?;
+            let set = parameters
+                .sets
+                .get(last)
+                .with_context(|| format!("no set of {last}"))?;
+            writeln!(text, "= {last} {set}")?;
         }
         writeln!(text, "{}", row.text)?;
     }
@@ -59,6 +65,45 @@ pub(super) fn render(documents: &[Document]) -> anyhow::Result<Table> {
         text,
         summary: summary(&documents, &rows),
     })
+}
+
+/// The tables of query parameters, and which set a method id has: what any of its versions has.
+struct Parameters<'d> {
+    text: String,
+    sets: BTreeMap<&'d str, usize>,
+}
+
+impl<'d> Parameters<'d> {
+    fn of(documents: &[&'d Document]) -> Self {
+        let mut of_ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for method in documents.iter().flat_map(|d| d.methods()) {
+            of_ids
+                .entry(&method.id)
+                .or_default()
+                .extend(method.query_parameters());
+        }
+        let names: BTreeSet<&str> = of_ids.values().flatten().copied().collect();
+        let distinct: BTreeSet<&BTreeSet<&str>> = of_ids.values().collect();
+        let mut text = String::from("parameters");
+        for name in &names {
+            text.push(' ');
+            text.push_str(name);
+        }
+        text.push('\n');
+        let numbers: BTreeMap<&str, usize> = names.iter().copied().zip(0..).collect();
+        for set in &distinct {
+            text.push_str("set");
+            for number in set.iter().filter_map(|name| numbers.get(name)) {
+                text.push(' ');
+                text.push_str(&number.to_string());
+            }
+            text.push('\n');
+        }
+        let places: BTreeMap<&BTreeSet<&str>, usize> = distinct.into_iter().zip(0..).collect();
+        let place = |(id, set): (&&'d str, &BTreeSet<&str>)| places.get(set).map(|place| (*id, *place));
+        let sets = of_ids.iter().filter_map(place).collect();
+        Self { text, sets }
+    }
 }
 
 struct Row<'d> {

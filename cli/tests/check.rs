@@ -425,7 +425,8 @@ fn every_kind_of_problem_points_at_its_place() -> Result<()> {
             spec(
                 "  risk:\n    denyAbove: 5\n    factors:\n      - {name: destructive, when: 'true', points: 1}\n",
             ),
-            "10:16: spec.risk.factors[0].name: \"destructive\" is a built-in factor; give this one another name",
+            "10:16: spec.risk.factors[0].name: \"destructive\" is a built-in factor; give this one another name, or that \
+             one other points in spec.risk.weights",
             "destructive, ",
         ),
         // Secrets.

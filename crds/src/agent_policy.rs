@@ -581,9 +581,8 @@ pub struct Limits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Secrets {
-    /// What happens to a request whose body holds a secret: Allow (it is recorded, for bodies of up to 4 MiB),
-    /// RequireApproval or Deny. Where no policy that selects the agent sets it, bodies are searched only when they
-    /// are held.
+    /// What happens to a request whose body holds a secret: Allow (it is recorded), RequireApproval or Deny. Where no
+    /// policy that selects the agent sets it, bodies are searched only when they are held.
     #[serde(
         default,
         deserialize_with = "present",

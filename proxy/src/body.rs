@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use crate::{
     egress::UpstreamBody, inflight::Upload, kept::Passing, multipart::Rebuilt, outcome::Outcome,
-    recording::Copy,
+    recording::Copy, search::Searched,
 };
 
 /// An error of a body, whoever made it.
@@ -45,6 +45,8 @@ pub enum RequestBody {
         /// How many have passed.
         passed: Arc<AtomicU64>,
     },
+    /// One of the others, searched on its way.
+    Searched(Box<Searched<Self>>),
     /// One of the others, which may be cut off on its way.
     Watched(Box<Upload>),
 }
@@ -72,6 +74,7 @@ impl RequestBody {
             Self::Streaming { passed, .. } | Self::Rebuilt { passed, .. } => {
                 passed.fetch_sub(bytes, Ordering::Relaxed);
             }
+            Self::Searched(searched) => searched.inner().uncount(bytes),
             Self::Whole(_) | Self::Kept(_) | Self::Upload(_) | Self::Watched(_) => {}
         }
     }
@@ -105,6 +108,7 @@ impl Body for RequestBody {
                 (frame.map(|f| f.map_err(BoxError::from)), passed)
             }
             Self::Rebuilt { inner, passed } => (ready!(Pin::new(inner).poll_frame(cx)), passed),
+            Self::Searched(searched) => return Pin::new(&mut **searched).poll_frame(cx),
             Self::Watched(upload) => return Pin::new(&mut **upload).poll_frame(cx),
         };
         Poll::Ready(match frame {
@@ -127,6 +131,7 @@ impl Body for RequestBody {
             Self::Upload(upload) => upload.is_end_stream(),
             Self::Streaming { inner, .. } => inner.is_end_stream(),
             Self::Rebuilt { inner, .. } => inner.is_end_stream(),
+            Self::Searched(searched) => searched.is_end_stream(),
             Self::Watched(upload) => upload.is_end_stream(),
         }
     }
@@ -138,6 +143,7 @@ impl Body for RequestBody {
             Self::Upload(upload) => upload.size_hint(),
             Self::Streaming { inner, .. } => inner.size_hint(),
             Self::Rebuilt { inner, .. } => inner.size_hint(),
+            Self::Searched(searched) => searched.size_hint(),
             Self::Watched(upload) => upload.size_hint(),
         }
     }

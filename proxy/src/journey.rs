@@ -48,7 +48,7 @@ use crate::{
     recording::Recordings,
     refusal::Refusal,
     scan::carries,
-    search::Search,
+    search::{Late, Search},
     session::Sealer,
     shape::{Form, Shaped, restored, session, shape},
 };
@@ -140,6 +140,8 @@ struct Cleared {
     form: Form,
     /// What is to be forgotten when Google says that it is complete.
     upload: Option<carries::Key>,
+    /// What will be found in its body.
+    late: Option<Late>,
 }
 
 /// What becomes of a call that is not refused.
@@ -318,6 +320,7 @@ async fn clear_shaped(
         body,
         in_force,
         upload,
+        unsearched,
         ..
     } = case;
     let here = match (&verdict, &form) {
@@ -362,6 +365,15 @@ async fn clear_shaped(
         }
     };
     let body = restored(gateway, &caller, &record.calls, body).await?;
+    let (body, late) = match unsearched {
+        false => (body, None),
+        true => {
+            let request = (&canonical, &form, &record.calls[..]);
+            let spills = gateway.keeper.spills(&caller.name());
+            let (body, late) = gateway.search.pass(&in_force.set, &caller, request, body, spills);
+            (body, Some(late))
+        }
+    };
     let body = Upload::watched(body, line, toll);
     form.decided();
     let upload = upload.map(|upload| {
@@ -381,6 +393,7 @@ async fn clear_shaped(
         in_force,
         form,
         upload,
+        late,
     })))
 }
 
@@ -593,6 +606,7 @@ async fn forward(
         in_force,
         form,
         upload,
+        late,
     } = cleared;
     let reading = reading(gateway, &canonical, &record, &caller, &in_force, &form);
     let within = match prepare(&mut canonical, reading.as_ref(), &form) {
@@ -607,6 +621,7 @@ async fn forward(
     // From here on the intent may be on record, so every end is an outcome.
     let line = watch.line().clone();
     let mut outcome = Outcome::begin(record, line, gateway.metrics.clone());
+    outcome.searched_late(late);
     let receipt = match outcome.record().write(Stage::Intent).await {
         Ok(receipt) => receipt,
         Err(error) => {
@@ -646,8 +661,8 @@ async fn forward(
     };
     match answered {
         Ok(answer) => {
-            if let Some(upload) = upload.filter(|_| completes(&answer)) {
-                gateway.search.complete(&upload);
+            if let Some(upload) = upload {
+                gateway.search.answered(&upload, &answer);
             }
             let answer = answer.map(|body| body.watched(watch));
             outcome.answered_after(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -671,13 +686,6 @@ async fn forward(
             failed(outcome, Refusal::new(http, status, error.reason(), message), wire)
         }
     }
-}
-
-/// Whether an answer says that an upload is complete. The other protocol of sessions answers so to every part, and
-/// has a header for that.
-fn completes<B>(answer: &Response<B>) -> bool {
-    let says = answer.headers().get("x-goog-upload-status");
-    answer.status().is_success() && says.is_none_or(|status| status == "final")
 }
 
 /// Says upstream what can be read here, and how long there is for it.

@@ -22,7 +22,7 @@ use crate::{
     policies::InForce,
     record::CallRecord,
     scan::{Findings, carries::InHand},
-    search::{Request, Searched},
+    search::{Found, Request},
     shape::{Form, whole},
     sight::{MOST_READ, Seen, Sight, content, seen},
 };
@@ -38,6 +38,8 @@ pub(crate) struct Case {
     pub(crate) in_force: Arc<InForce>,
     /// The upload that the body is a part of, where it was searched as one.
     pub(crate) upload: Option<InHand>,
+    /// Policies want to know what is in the body, and it was not searched.
+    pub(crate) unsearched: bool,
     /// Whether the body was read.
     read: bool,
     now: Timestamp,
@@ -73,6 +75,7 @@ pub(crate) async fn judge(
         body,
         in_force,
         upload: None,
+        unsearched: false,
         read: false,
         now,
     };
@@ -98,7 +101,8 @@ pub(crate) async fn judge(
         if wanted(need, case.sight.size) && !goes_both_ways(form) {
             Box::pin(case.read(gateway, record, caller, canonical, form)).await?;
         } else if needs.search > Need::No {
-            record.unscannable = Some("it was passed on as it came, unread".to_owned());
+            // It is searched while it passes.
+            case.unsearched = true;
         }
     }
     let verdict = case.decide(record, caller);
@@ -171,13 +175,13 @@ impl Case {
             spills: gateway.keeper.spills(&caller.name()),
         };
         let searching = gateway.search.run(&self.in_force.set, caller, request);
-        let Searched {
+        let Found {
             findings: found,
             upload,
         } = Box::pin(searching).await;
         self.upload = upload;
-        record.findings.clone_from(&found.hits);
-        record.unscannable = found.unscannable.as_ref().map(ToString::to_string);
+        self.unsearched = false;
+        record.found(&found);
         self.sight.found(found);
         record
             .request_bytes

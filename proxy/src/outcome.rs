@@ -7,7 +7,8 @@ use turnpike_audit::{MaskHit, OutcomeRecord, Stage};
 use turnpike_policy::mask::Masked;
 
 use crate::{
-    grpc, inflight::Line, metrics::Metrics, record::CallRecord, refusal::Refusal, spool::OutcomeRoom,
+    grpc, inflight::Line, metrics::Metrics, record::CallRecord, refusal::Refusal, search::Late,
+    spool::OutcomeRoom,
 };
 
 /// A call whose intent is being recorded, or is on record, and whose end is still to be told. Dropping it
@@ -27,6 +28,7 @@ pub struct Outcome {
     error: Option<String>,
     ended: bool,
     withdrawn: bool,
+    late: Option<Late>,
 }
 
 impl Outcome {
@@ -45,6 +47,7 @@ impl Outcome {
             error: None,
             ended: false,
             withdrawn: false,
+            late: None,
         }
     }
 
@@ -62,6 +65,11 @@ impl Outcome {
     /// The record so far.
     pub fn record(&self) -> &CallRecord {
         &self.record
+    }
+
+    /// What is in the request's body will be known once it has passed. The end is recorded then.
+    pub(crate) fn searched_late(&mut self, late: Option<Late>) {
+        self.late = late;
     }
 
     /// The status that the agent gets.
@@ -135,6 +143,39 @@ impl Drop for Outcome {
         }
         let latency = self.record.clock.elapsed();
         self.metrics.finished(latency, self.upstream_us, self.status);
+        let end = End {
+            status: self.status,
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            upstream_us: self.upstream_us,
+            bytes: self.bytes,
+            masked: std::mem::take(&mut self.masked),
+            error: self.error.take(),
+            room: self.room.take(),
+        };
+        let Some(late) = self.late.take() else {
+            return end.write(&self.record, &self.metrics);
+        };
+        let (mut record, metrics) = (self.record.clone(), self.metrics.clone());
+        late.then(move |found| {
+            record.found(&found);
+            end.write(&record, &metrics);
+        });
+    }
+}
+
+/// What is told of the end.
+struct End {
+    status: u16,
+    latency_us: u64,
+    upstream_us: Option<u64>,
+    bytes: u64,
+    masked: Vec<Masked>,
+    error: Option<String>,
+    room: Option<OutcomeRoom>,
+}
+
+impl End {
+    fn write(self, record: &CallRecord, metrics: &Metrics) {
         let masked: Vec<MaskHit<'_>> = self
             .masked
             .iter()
@@ -146,15 +187,15 @@ impl Drop for Outcome {
             .collect();
         let outcome = OutcomeRecord {
             status: self.status,
-            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            latency_us: self.latency_us,
             upstream_us: self.upstream_us,
             response_bytes: Some(self.bytes),
             masked: &masked,
             error: self.error.as_deref(),
             upstream: None,
         };
-        let spool = self.record.recorder.spool();
-        let written = match (self.record.line(Stage::Outcome(&outcome)), self.room.take()) {
+        let spool = record.recorder.spool();
+        let written = match (record.line(Stage::Outcome(&outcome)), self.room) {
             (Ok(line), Some(room)) => spool.append_outcome(room, &line).map_err(|e| e.to_string()),
             // The agent went away while the intent was being written; nothing has left.
             (Ok(line), None) => spool.append_later(&line).map_err(|e| e.to_string()),
@@ -162,8 +203,8 @@ impl Drop for Outcome {
         };
         if let Err(error) = written {
             // The intent is on record; that its outcome is not must show.
-            self.metrics.outcome_lost();
-            tracing::error!(call = %self.record.id, error, "the outcome of a call cannot be recorded");
+            metrics.outcome_lost();
+            tracing::error!(call = %record.id, error, "the outcome of a call cannot be recorded");
         }
     }
 }

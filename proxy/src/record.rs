@@ -26,7 +26,7 @@ use turnpike_policy::{
 };
 use uuid::Uuid;
 
-use crate::scan::Finding;
+use crate::scan::{Finding, Findings};
 use crate::spool::{Receipt, Spool, SpoolError};
 
 /// Writes events of this replica.
@@ -76,7 +76,7 @@ pub struct ApprovalNote {
 }
 
 /// What is known of a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CallRecord {
     /// Writes it.
     pub recorder: Arc<Recorder>,
@@ -129,6 +129,12 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
+    /// Takes what the search of the body found.
+    pub fn found(&mut self, found: &Findings) {
+        self.findings.clone_from(&found.hits);
+        self.unscannable = found.unscannable.as_ref().map(ToString::to_string);
+    }
+
     /// Writes an event that must be durable before anything else happens.
     ///
     /// # Errors

@@ -63,6 +63,9 @@ pub struct Parts {
     pub registry: Registry,
 }
 
+/// How long bodies that have passed may still be searched at the end.
+const SEARCHED_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// The provider of all cryptography.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -143,6 +146,7 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
     tokio::spawn(async move { fresh.identifier.keep_fresh().await });
 
     tracing::info!(listen = %config.listen, admin = %config.admin, methods = catalog.method_count(), "ready for agents");
+    let searching = gateway.clone();
     let listener = Arc::new(Listener {
         gateway,
         interceptor,
@@ -154,6 +158,13 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> anyho
         },
     });
     listener.run(socket, stop).await;
+    // What was found is told with the end of its call.
+    if tokio::time::timeout(SEARCHED_WITHIN, searching.search.finished())
+        .await
+        .is_err()
+    {
+        tracing::error!("bodies of requests were still searched when it was time to stop");
+    }
     tracing::info!("no more calls; publishing what is left");
     if let Err(error) = spool.flush().await {
         tracing::error!(%error, "the spool cannot be written to the end");

@@ -94,8 +94,8 @@ fn resident(id: u32) -> Option<u64> {
     Some(pages * 4096)
 }
 
-/// 100 MiB that no part of it repeats, in chunks, and their SHA-256.
-fn content() -> (Body, String) {
+/// 100 MiB that no part of it repeats, in chunks, what stands behind them, and the SHA-256 of all.
+fn content(end: &'static str) -> (Body, String) {
     let chunk = |n: u64| -> Bytes {
         let words = (0..8 * 1024_u64).flat_map(move |i| (n << 32 | i).to_le_bytes());
         words.collect::<Vec<u8>>().into()
@@ -103,7 +103,10 @@ fn content() -> (Body, String) {
     let chunks = SIZE / (64 * 1024);
     let mut hash = Sha256::new();
     (0..chunks).for_each(|n| hash.update(chunk(n)));
-    let frames = stream::iter((0..chunks).map(move |n| Ok::<_, std::io::Error>(Frame::data(chunk(n)))));
+    hash.update(end);
+    let last = (!end.is_empty()).then(|| Bytes::from_static(end.as_bytes()));
+    let frames = (0..chunks).map(chunk).chain(last);
+    let frames = stream::iter(frames.map(|chunk| Ok::<_, std::io::Error>(Frame::data(chunk))));
     (StreamBody::new(frames).boxed_unsync(), hex(&hash.finalize()))
 }
 
@@ -166,7 +169,7 @@ async fn one_hundred_mebibytes_stream_both_ways_by_both_protocols() -> Result<()
             assert_eq!(*original.get_or_insert(digest.clone()), digest);
 
             standin.clear_requests();
-            let (body, digest) = content();
+            let (body, digest) = content("");
             let to = "/upload/storage/v1/b/acme-dev-data/o?uploadType=media&name=copy.bin";
             let request = connection.request("POST", to, body)?;
             let growth = Growth::of(&mut gate)?;
@@ -177,6 +180,42 @@ async fn one_hundred_mebibytes_stream_both_ways_by_both_protocols() -> Result<()
         }
         let direct = direct_digest(&standin).await?;
         assert_eq!(original, Some(direct));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_hundred_mebibytes_are_searched_while_they_stream() -> Result<()> {
+    let standin = Standin::start(Options::default()).await?;
+    let policy = POLICY.replace("  rules:", "  secrets: {requests: Allow}\n  rules:");
+    let mut gate = Standalone::start(&standin, &policy).await?;
+    let agent: Agent = gate.agent("agents/coder")?;
+    // No token, and found by its name.
+    let end = "\npassword = \"k3Qz81LmVb0TwYx7Ndf5Hj2s\"\n";
+    for (number, protocol) in (1..).zip([Protocol::Http1, Protocol::Http2]) {
+        let mut connection = agent.open(STORAGE, protocol).await?;
+        let small = connection.call("GET", "/storage/v1/b/acme-dev-data", "").await?;
+        assert_eq!(small.status, 200);
+        standin.clear_requests();
+        let (body, digest) = content(end);
+        let to = "/upload/storage/v1/b/acme-dev-data/o?uploadType=media&name=copy.bin";
+        let request = connection.request("POST", to, body)?;
+        let growth = Growth::of(&mut gate)?;
+        let answer = connection.exchange(request).await?;
+        growth.end(&format!("upload by {protocol:?} that is searched"))?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(uploads(&standin), [(SIZE + end.len() as u64, Some(digest))]);
+        let log = gate.path().join("audit/topic.jsonl");
+        turnpike_tests::process::eventually(turnpike_tests::turnpike::standalone::PATIENCE, || async {
+            let text = std::fs::read_to_string(&log)?;
+            let told = text
+                .lines()
+                .filter(|line| line.contains(r#""kind":"password""#))
+                .count();
+            ensure!(told == number, "{told} records tell what was found");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

@@ -263,6 +263,22 @@ impl<M> Rebuilt<M> {
         Ok((Kind::Related.content_type(&boundary)?, upload))
     }
 
+    /// The metadata, as it goes upstream.
+    pub fn metadata(&self) -> Value {
+        Value::Object(self.metadata.clone())
+    }
+
+    /// The same around media that something is done with on its way.
+    pub fn map_media<N>(self, map: impl FnOnce(M) -> N) -> Rebuilt<N> {
+        Rebuilt {
+            metadata: self.metadata,
+            media_type: self.media_type,
+            head: self.head,
+            media: map(self.media),
+            tail: self.tail,
+        }
+    }
+
     /// The parts of an upload of which nothing was sent.
     pub fn into_parts(self) -> (Map<String, Value>, Option<HeaderValue>, M) {
         (self.metadata, self.media_type, self.media)

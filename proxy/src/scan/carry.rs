@@ -45,7 +45,7 @@ pub struct ScanCarry {
     unsent: Unsent,
 }
 
-enum State {
+pub(super) enum State {
     /// Text, and how it stood before the last part, which is sent again where it did not arrive.
     Text {
         now: Box<TextState>,
@@ -59,7 +59,7 @@ enum State {
 
 /// Text before its last part.
 #[derive(Clone)]
-struct Before {
+pub(super) struct Before {
     start: u64,
     state: Box<TextState>,
     /// Of the last part.
@@ -90,6 +90,32 @@ impl ScanCarry {
             coding: None,
             state: State::Gone(why),
             unsent: Unsent::Nothing,
+        }
+    }
+
+    /// An upload of which so many bytes were sent.
+    pub(super) fn at(next: u64, coding: Option<String>, state: State) -> Self {
+        Self {
+            next,
+            coding,
+            state,
+            unsent: Unsent::Nothing,
+        }
+    }
+
+    /// What a part goes on from that begins where the last one ended.
+    pub(super) fn followed_by(self, start: u64, subject: &Subject) -> Result<State, Why> {
+        if self.coding != subject.content_encoding {
+            return Err(coded_otherwise());
+        }
+        match self.state {
+            State::Gone(why) => Err(why),
+            _ if start != self.next => Err(Why::Lost),
+            State::Kept(mut spill) => {
+                spill.cut(start)?;
+                Ok(State::Kept(spill))
+            }
+            text @ State::Text { .. } => Ok(text),
         }
     }
 
@@ -187,7 +213,7 @@ impl Part<'_> {
             };
         };
         if before.coding != self.subject.content_encoding {
-            return Err(Why::Ambiguous("upload, whose parts are coded in different ways"));
+            return Err(coded_otherwise());
         }
         match &before.state {
             State::Gone(why) => Err(why.clone()),
@@ -394,13 +420,23 @@ impl ScanCarry {
     }
 }
 
+impl State {
+    /// A text of which nothing has come.
+    pub(super) fn text() -> Self {
+        Self::Text {
+            now: Box::default(),
+            before: None,
+        }
+    }
+}
+
 /// Whether a content that begins so is searched as text, as it comes.
 pub(super) fn is_text(head: &[u8], subject: &Subject) -> bool {
     head.len() == HEAD && Sniff::of(head) == Sniff::Other && subject.content_encoding.is_none()
 }
 
 /// Ends a copy of a text.
-fn end(scanning: &Scanning, state: &TextState, collector: &mut Collector<'_>, place: &Place) {
+pub(super) fn end(scanning: &Scanning, state: &TextState, collector: &mut Collector<'_>, place: &Place) {
     let text = Text::resume(&scanning.detectors, state.clone());
     if let Err(why) = text.finish(collector, place) {
         collector.unscannable(why, &place.text());
@@ -428,6 +464,10 @@ fn digest(content: &mut impl Read) -> Result<[u8; 32], Why> {
             read => digest.update(piece.get(..read).unwrap_or_default()),
         }
     }
+}
+
+fn coded_otherwise() -> Why {
+    Why::Ambiguous("upload, whose parts are coded in different ways")
 }
 
 fn sent_anew() -> Why {

@@ -33,8 +33,26 @@ impl Findings {
     }
 
     /// What stands for a search that did not end.
-    pub(super) fn failed() -> Self {
+    pub(crate) fn failed() -> Self {
         Self::only(Why::Failed)
+    }
+
+    /// Adds what was found in more of the same content.
+    pub fn merge(&mut self, more: Self) {
+        self.more += more.more;
+        for hit in more.hits {
+            if self.hits.contains(&hit) {
+                continue;
+            }
+            match self.hits.len() < MAX_HITS {
+                true => self.hits.push(hit),
+                false => self.more += 1,
+            }
+        }
+        if self.unscannable.is_none() {
+            self.unscannable = more.unscannable;
+        }
+        self.scanned_bytes += more.scanned_bytes;
     }
 
     /// Nothing but a reason.

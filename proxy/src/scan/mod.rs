@@ -10,7 +10,7 @@
 //! searched all the same.
 //!
 //! Nothing here knows sockets, and all of it may block: who searches long contents does so on threads for that. No value leaves this module: a finding
-//! names a kind, a place, and a keyed hash. See [`carry`] for contents that arrive in several requests.
+//! names a kind, a place, and a keyed hash. See [`carry`] for contents that arrive in several requests, and [`passing`] for those that nobody waits for.
 
 mod archive;
 pub mod carries;
@@ -21,6 +21,7 @@ mod flat;
 mod json;
 mod limits;
 mod parts;
+pub mod passing;
 mod place;
 mod proto;
 mod sniff;

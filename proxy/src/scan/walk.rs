@@ -75,6 +75,11 @@ impl Kind {
     }
 }
 
+/// Whether a content is what its bytes say, and nothing that has to be read whole.
+pub(super) fn is_data(subject: &Subject) -> bool {
+    Kind::of(subject) == Kind::Any
+}
+
 /// How deep a content stands in others.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Depth {

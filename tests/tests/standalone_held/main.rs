@@ -1,5 +1,6 @@
 //! What a held call holds, standalone: its body, on disk and byte for byte, and uploads whose content comes later.
 
+mod archives;
 mod bodies;
 mod parts;
 mod uploads;

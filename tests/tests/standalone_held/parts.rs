@@ -112,6 +112,26 @@ impl Gate {
         })
     }
 
+    /// Waits until the ends of calls tell of tokens in these places, and nothing else does.
+    async fn recorded(&self, places: &[&str]) -> Result<()> {
+        let log = self.standalone.path().join("audit/topic.jsonl");
+        eventually(PATIENCE, || async {
+            let text = std::fs::read_to_string(&log)?;
+            let told: Vec<&str> = text
+                .lines()
+                .filter(|line| line.contains("github-token"))
+                .collect();
+            let wanted = places.iter().map(|place| format!(r#""place":"{place}""#));
+            let fits = told.len() == places.len()
+                && wanted
+                    .zip(&told)
+                    .all(|(place, line)| line.contains(&place) && line.contains(r#""phase":"outcome""#));
+            ensure!(fits, "{told:#?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// What came after the session had begun.
     fn arrived(&self) -> Vec<String> {
         let puts = self
@@ -317,5 +337,53 @@ async fn a_secret_in_an_archive_does_not_leave_in_any_kind_of_upload() -> Result
             }
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_only_recorded_is_searched_while_it_passes() -> Result<()> {
+    const LONG: usize = 20 * STEP;
+    let gate = Gate::start(&POLICY.replace("Deny", "Allow")).await?;
+    let upload = "/upload/storage/v1/b/free/o?name=o";
+    let filler: String = content_letters().take(7 << 20).collect();
+    let archive = zipped(&[
+        ("filler.txt", &filler),
+        ("settings.py", &format!("K = '{}'\n", token())),
+    ])?;
+    ensure!(archive.len() > LONG, "{}", archive.len());
+    let media = format!("{upload}&uploadType=media");
+    let sent = gate.send(("POST", &media), &[], archive.clone()).await?;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let found = ["o!settings.py line 1"];
+    gate.recorded(&found).await?;
+
+    let text = text_with_token_at(LONG, 2 * LONG);
+    let head = "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: text/plain\r\n\r\n";
+    let body = [head.as_bytes(), &text, b"\r\n--b--\r\n"].concat();
+    let related = [("content-type", "multipart/related; boundary=b")];
+    let multipart = format!("{upload}&uploadType=multipart");
+    let sent = gate.send(("POST", &multipart), &related, body.into()).await?;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let line = 1 + text[..LONG].iter().filter(|byte| **byte == b'\n').count();
+    let line = format!("o line {line}");
+    let found = [found[0], &line];
+    gate.recorded(&found).await?;
+
+    let session = gate.begin().await?;
+    assert_eq!(gate.part(&session, &text, 0, LONG).await?, (308, String::new()));
+    assert_eq!(
+        gate.part(&session, &text, LONG, text.len()).await?,
+        (200, String::new())
+    );
+    gate.recorded(&[found[0], &line, &line]).await?;
+    // The same bytes arrive.
+    let seen = gate.upstream.seen();
+    ensure!(seen.iter().any(|s| s.body == archive), "another archive arrived");
+    let parts: Vec<u8> = seen
+        .iter()
+        .filter(|s| s.line.starts_with("PUT"))
+        .flat_map(|s| s.body.to_vec())
+        .collect();
+    ensure!(parts == text, "other parts arrived");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod risk;
+mod secrets;
 
 use std::fs;
 
@@ -15,7 +16,7 @@ struct Page {
     make: fn() -> Result<String>,
 }
 
-const PAGES: [Page; 2] = [
+const PAGES: [Page; 3] = [
     Page {
         name: "method-groups.md",
         make: groups::page,
@@ -23,6 +24,10 @@ const PAGES: [Page; 2] = [
     Page {
         name: "risk.md",
         make: risk::page,
+    },
+    Page {
+        name: "secrets.md",
+        make: secrets::page,
     },
 ];
 

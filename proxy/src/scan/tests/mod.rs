@@ -5,6 +5,7 @@ mod chunks;
 mod documents;
 mod hostile;
 mod messages;
+mod passing;
 
 use std::io::{Cursor, Write as _};
 

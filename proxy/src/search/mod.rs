@@ -1,24 +1,33 @@
 //! The search for secrets in requests: with which detectors, and in what.
 //!
-//! What is found in a content is [`crate::scan`]'s part, and what is done about it the policies'.
+//! What is found in a content is [`crate::scan`]'s part, and what is done about it the policies'. Bodies that policies only
+//! record are searched while they go upstream ([`passing`]).
+
+mod passing;
 
 use std::{sync::Arc, time::Instant};
 
-use http::header;
+use http::{Response, header};
+use http_body::Body as _;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use turnpike_policy::{PolicySet, call::Call, caller::Caller, definition::CustomDetector, detect::Detectors};
 
+use self::passing::Desk;
+pub(crate) use self::passing::Late;
+pub use self::passing::Searched;
 use crate::{
+    body::RequestBody,
     egress::Canonical,
     kept::{self, IN_MEMORY, Kept, Spills},
     scan::{
         Findings, HashKey, Scanning, Subject, Unscannable, Why,
         carries::{Carries, InHand, Key},
         carry::{Chunk, ScanCarry},
+        passing::Passing,
     },
-    session::range::Part,
+    session::range::{Part, Range},
     shape::{Form, upload},
 };
 
@@ -36,6 +45,8 @@ pub struct Search {
     uploads: Arc<Carries>,
     /// Who may take a thread now: each has an allocator's memory of its own.
     turns: Arc<Semaphore>,
+    /// Bodies that are searched while they pass.
+    desk: Desk,
 }
 
 /// A body that is searched, and what it stands in.
@@ -51,13 +62,13 @@ pub(crate) struct Request<'r> {
 
 /// What came of a search.
 #[derive(Debug)]
-pub(crate) struct Searched {
+pub(crate) struct Found {
     pub(crate) findings: Findings,
     /// The upload that the body is a part of, which has to be told when the part goes upstream.
     pub(crate) upload: Option<InHand>,
 }
 
-impl From<Findings> for Searched {
+impl From<Findings> for Found {
     fn from(findings: Findings) -> Self {
         Self {
             findings,
@@ -74,11 +85,12 @@ impl Search {
             with_custom: Cache::new(COMPILED),
             uploads: Arc::default(),
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            desk: Desk::default(),
         }
     }
 
     /// Searches a whole body, for what the policies of a caller look for.
-    pub(crate) async fn run(&self, set: &PolicySet, caller: &Caller, request: Request<'_>) -> Searched {
+    pub(crate) async fn run(&self, set: &PolicySet, caller: &Caller, request: Request<'_>) -> Found {
         let Some(detectors) = self.detectors(set, caller) else {
             return unscannable(Why::Failed).into();
         };
@@ -116,7 +128,7 @@ impl Search {
                 // Where it goes upstream all the same, nobody knows what it made of the upload.
                 drop(upload.take());
                 upload.searched(Some(ScanCarry::gone(0, unclear())));
-                return Searched {
+                return Found {
                     findings,
                     upload: Some(upload),
                 };
@@ -134,7 +146,7 @@ impl Search {
             (unscannable(Why::Failed), Some(gone))
         });
         upload.searched(carry);
-        Searched {
+        Found {
             findings,
             upload: Some(upload),
         }
@@ -148,9 +160,86 @@ impl Search {
         kept::blocking(&self.turns, move || Ok(search())).await
     }
 
-    /// Forgets what was kept of an upload that is complete.
-    pub(crate) fn complete(&self, upload: &Key) {
-        self.uploads.forget(upload);
+    /// Searches a body while it passes. What is found is told later.
+    pub(crate) fn pass(
+        &self,
+        set: &PolicySet,
+        caller: &Caller,
+        (canonical, form, calls): (&Canonical, &Form, &[Call]),
+        body: RequestBody,
+        spills: Spills,
+    ) -> (RequestBody, Late) {
+        let Some(detectors) = self.detectors(set, caller) else {
+            return (body, Late::known(unscannable(Why::Failed), &self.desk));
+        };
+        let scanning = Scanning::new(detectors, self.key.clone());
+        let has_metadata = matches!(body, RequestBody::Upload(_));
+        let subject = subject(canonical, form, calls, has_metadata);
+        let (passing, upload) = match form {
+            Form::Session(_) => {
+                let (chunk, carry, upload) = self.part_of(caller, canonical, body.size_hint().exact());
+                let passing = Passing::goes_on(scanning, subject, spills, chunk, carry);
+                (passing, Some(upload))
+            }
+            _ => (Passing::new(scanning, subject, spills), None),
+        };
+        match body {
+            RequestBody::Upload(rebuilt) => {
+                // The media alone: it is read as it comes, where all of a multipart body would have to be kept.
+                let metadata = rebuilt.metadata().to_string().into_bytes();
+                let passing = passing.media_of(&metadata);
+                let (tell, late) = Late::new(&self.desk);
+                let rebuilt = rebuilt.map_media(|media| Searched::new(media, passing, tell, upload));
+                (RequestBody::Upload(Box::new(rebuilt.boxed())), late)
+            }
+            body => {
+                let (tell, late) = Late::new(&self.desk);
+                let searched = Searched::new(body, passing, tell, upload);
+                (RequestBody::Searched(Box::new(searched)), late)
+            }
+        }
+    }
+
+    /// Takes an upload in hand for a part that passes.
+    fn part_of(
+        &self,
+        caller: &Caller,
+        canonical: &Canonical,
+        length: Option<u64>,
+    ) -> (Chunk, Option<ScanCarry>, InHand) {
+        let part = length.map(|length| Part::of(&canonical.method, &canonical.headers, length));
+        let chunk = match part {
+            Some(Part::Bytes { start, last }) => Some(Chunk { start, last }),
+            // Without a length it is all of the content, or nobody knows.
+            None if Range::of(&canonical.headers) == Range::Absent => Some(Chunk { start: 0, last: true }),
+            _ => None,
+        };
+        let mut upload = self.uploads.take(key(caller, canonical), Instant::now());
+        let known = upload.take();
+        match chunk {
+            Some(chunk) => (chunk, known, upload),
+            None => {
+                let unknown = Chunk {
+                    start: 0,
+                    last: false,
+                };
+                (unknown, Some(ScanCarry::gone(0, unclear())), upload)
+            }
+        }
+    }
+
+    /// Waits for what is still searched, once no more calls come.
+    pub(crate) async fn finished(&self) {
+        self.desk.finished().await;
+    }
+
+    /// Forgets what was kept of an upload where Google's answer says that it is complete. The other protocol of sessions
+    /// answers so to every part, and has a header for that.
+    pub(crate) fn answered<B>(&self, upload: &Key, answer: &Response<B>) {
+        let says = answer.headers().get("x-goog-upload-status");
+        if answer.status().is_success() && says.is_none_or(|status| status == "final") {
+            self.uploads.forget(upload);
+        }
     }
 
     /// The built-in detectors and those that the caller's policies add; `None` where these cannot be used together.

@@ -183,10 +183,10 @@ async fn a_suspension_reaches_every_replica_and_what_is_held_there() -> Result<(
         assert_eq!(answer.verdict(), "403 AGENT_SUSPENDED");
         assert_eq!(answer.fact("policy"), format!("{namespace}/coder"));
     }
-    // The requests wait for people still.
+    // They were asked for under a policy that is another one now.
     gates
         .cluster
-        .wait_requests(&namespace, turnpike_crds::Phase::Pending, 2)
+        .wait_requests(&namespace, turnpike_crds::Phase::Superseded, 2)
         .await?;
 
     gates

@@ -116,8 +116,10 @@ const SUGGESTED: &str = "\
 # Suggested from 10 calls of agents/coder, from TIME to TIME. It lets pass what was
 #   let pass, and holds what was held.
 # Methods that destroy, hand out credentials or are about who may do what want an approval here even where they were
-#   allowed. Take away what the agent should not do; then put it in the place of the policies that select the agent
-#   now.
+#   allowed; so does what was let pass at some times and refused by policies at others, because a trail does not tell
+#   which condition made the difference. A glob stands for three names or more, or for what is created below a name,
+#   because creates do not tell the names of children. Take away what the agent should not do; then put it in the
+#   place of the policies that select the agent now.
 apiVersion: turnpike.dev/v1alpha1
 kind: AgentPolicy
 metadata:
@@ -225,8 +227,8 @@ async fn a_day_on_record_becomes_a_policy_and_tells_what_changes() -> Result<()>
         "  agents/coder: secretmanager.projects.secrets.versions.access on projects/acme-dev/secrets/db-password/versions/\
          latest: Allow (rule use-secrets of agents/coder) -> RequireApproval (rule secretmanager-credentials of agents/coder)\n",
         "Becomes denied:\n",
-        "  agents/coder: storage.objects.get on projects/_/buckets/acme-dev-*/** except projects/_/buckets/acme-dev-data/\
-         objects/reports/**: Allow (rule read of agents/coder) -> Deny\n",
+        "  agents/coder: storage.objects.get, storage.objects.list on projects/_/buckets/acme-dev-*/** except \
+         projects/_/buckets/acme-dev-data, projects/_/buckets/acme-dev-data/objects/reports/**: Allow (rule read of agents/coder) -> Deny\n",
         "Of 10 calls on record, 1 is decided otherwise.\n",
     ];
     for line in expected {

@@ -3,14 +3,14 @@
 //! Input: what the content is, where it is cut, and the content, in which `@@` stands for a token.
 #![no_main]
 
-use std::{io::Cursor, sync::OnceLock};
+use std::{collections::BTreeSet, io::Cursor, sync::OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use turnpike_policy::detect::Detectors;
 use turnpike_proxy::{
     budget::Budget,
     kept::Spills,
-    scan::{Findings, HashKey, Limits, Scanning, Subject, carry::Chunk, passing::Passing},
+    scan::{Finding, Findings, HashKey, Limits, Scanning, Subject, carry::Chunk, passing::Passing},
 };
 
 /// What a content may be said to be: its type, its coding, and whether it is somebody's data.
@@ -49,7 +49,10 @@ fuzz_target!(|data: &[u8]| {
     let content = with_token(content);
     let scanning = Scanning {
         limits: LIMITS,
-        ..Scanning::new(Detectors::builtin().clone(), HashKey::derive(b"a key of the fuzzer"))
+        ..Scanning::new(
+            Detectors::builtin().clone(),
+            HashKey::derive(b"a key of the fuzzer"),
+        )
     };
     let whole = scanning.scan_now(&subject, &mut Cursor::new(&content));
     let cut = content.len() * usize::from(*cut) / 256;
@@ -59,7 +62,11 @@ fuzz_target!(|data: &[u8]| {
     passing.push(second);
     same(&whole, &passing.finish().0, "while it passed");
     if media && cut > 0 {
-        same(&whole, &in_two(&scanning, &subject, first, second), "in two parts");
+        same(
+            &whole,
+            &in_two(&scanning, &subject, first, second),
+            "in two parts",
+        );
     }
 });
 
@@ -74,10 +81,15 @@ fn in_two(scanning: &Scanning, subject: &Subject, first: &[u8], second: &[u8]) -
     all
 }
 
-/// Where all of a content was searched both ways, the same was found.
+/// Where all of a content was searched both ways, the same was found. Whether a place is told by its line or its byte
+/// hangs on how much of the content was there when it was told.
 fn same(whole: &Findings, other: &Findings, how: &str) {
+    let values = |findings: &Findings| -> BTreeSet<(String, String)> {
+        let value = |found: &Finding| (found.kind.clone(), found.hash.clone());
+        findings.hits.iter().map(value).collect()
+    };
     if whole.unscannable.is_none() && other.unscannable.is_none() && whole.more == 0 {
-        assert_eq!(whole.hits, other.hits, "{how}");
+        assert_eq!(values(whole), values(other), "{how}");
     }
 }
 
